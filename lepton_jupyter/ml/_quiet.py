@@ -1,0 +1,25 @@
+"""Silence around exporters and compilers, whose prints and warnings about their own insides a notebook can't use.
+
+Runs in the kernel that holds the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within: no warnings, no log below errors, nothing printed. Exceptions come through."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
