@@ -1,0 +1,54 @@
+"""The benchmarks run, and their table says what was measured. How fast anything is, is no test's affair."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks._table import END, MARK, Row, Sample, span, table, write_readme
+
+
+def measure(repository: Path, tmp_path: Path, *figures: str) -> str:
+    """The table of a quick run without peers, whose kernels and servers have all ended."""
+    line = [sys.executable, "-m", "benchmarks.run", *figures, "--quick", "--no-peers"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(line, cwd=repository, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert not list(tmp_path.iterdir()), "the benchmark left files behind"
+    return done.stdout
+
+
+def test_an_unknown_figure_is_answered_by_those_that_exist(repository: Path) -> None:
+    line = [sys.executable, "-m", "benchmarks.run", "wram"]
+    done = subprocess.run(line, cwd=repository, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "unknown: wram" in done.stderr and "warm" in done.stderr
+
+
+def test_the_table_says_what_was_met_and_what_was_not() -> None:
+    rows = [
+        Row(figure="a", goal="≤ 1", ours="1", peer="2", ratio="0.50", met=True),
+        Row(figure="b | c", goal="≤ 1", ours="3", peer="2", met=False),
+    ]
+    text = table(rows, quick=False)
+    assert "| a | ≤ 1 | 1 | 2 | 0.50 | met |" in text
+    assert "| b \\| c | ≤ 1 | 3 | 2 |  | **not met** |" in text
+
+
+def test_a_sample_is_its_median_and_middle_half() -> None:
+    assert str(Sample(values=(0.001, 0.002, 0.003, 0.004, 0.1))) == "3.0 ms (2.0 ms–4.0 ms)"
+    assert [span(0.25), span(12.3456)] == ["250 ms", "12.35 s"]
+
+
+def test_the_readme_gets_one_table_however_often_it_is_written(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n\n{MARK}\n\nafter\n", "utf-8")
+    write_readme(readme, "| old |\n")
+    write_readme(readme, "| new |\n")
+    assert readme.read_text("utf-8") == f"before\n\n{MARK}\n| new |\n{END}\n\nafter\n"
+
+
+def test_our_readme_has_a_place_for_the_table(repository: Path) -> None:
+    assert (repository / "README.md").read_text("utf-8").count(MARK) == 1

@@ -1,0 +1,49 @@
+"""Models that are trained once for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from .digits import trained
+
+_trained = cache(trained)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models are faster with one, and figures are steadier."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["mlp", "cnn", "lstm", "transformer"])
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    """Each kind of model, trained."""
+    return _trained(request.param)
+
+
+@pytest.fixture
+def mlp() -> nn.Module:
+    return _trained("mlp")
+
+
+@pytest.fixture
+def cnn() -> nn.Module:
+    return _trained("cnn")
+
+
+@pytest.fixture
+def lstm() -> nn.Module:
+    return _trained("lstm")
+
+
+@pytest.fixture
+def transformer() -> nn.Module:
+    return _trained("transformer")
