@@ -1,0 +1,1 @@
+"""The figures of the README, measured beside their peers in one run: `make bench`."""

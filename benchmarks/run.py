@@ -1,0 +1,68 @@
+"""Measures every figure beside its peers and prints the table: `python -m benchmarks.run` (`make bench`).
+
+A full run also writes the table into README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import cold, cuts, imports, lines, progress, reconnect, sidebar, sidebar_list, sidebar_pixels, transfer, warm
+from ._bed import ROOT, Bed, Failed
+from ._peers import Peers
+from ._table import Row, table, write_readme
+
+FIGURES: dict[str, Callable[[Bed], list[Row]]] = {
+    "warm": warm.loopback,
+    "far": warm.far,
+    "cold": cold.cold,
+    "lines": lines.lines,
+    "progress": progress.progress,
+    "cuts": cuts.cuts,
+    "reconnect": reconnect.reconnect,
+    "transfer": transfer.loopback,
+    "transfer-far": transfer.far,
+    "pushed": transfer.pushed,
+    "files": transfer.files,
+    "imports": imports.imports,
+    "server": sidebar.server,
+    "list": sidebar_list.listed,
+    "pixels": sidebar_pixels.pixels,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"only these of: {', '.join(FIGURES)}")
+    parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, measures nothing")
+    parser.add_argument("--no-peers", action="store_true", help="measure without sshpyk and ipyparallel")
+    parser.add_argument("--venv", type=Path, default=ROOT / "build" / "peers", help="environment of the peers")
+    asked = parser.parse_args(argv)
+    if unknown := set(asked.figures) - set(FIGURES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(FIGURES)}")
+    peers = Peers(asked.venv, wanted=not asked.no_peers)
+    peers.install()
+    rows: list[Row] = []
+    failed = []
+    for name in asked.figures or FIGURES:
+        began = time.monotonic()
+        with Bed(peers, quick=asked.quick) as bed:
+            try:
+                rows += FIGURES[name](bed)
+            except Failed as error:
+                rows.append(Row(figure=name, goal="", ours=f"could not be measured: {error}", peer="", met=False))
+                failed.append(name)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    text = table(rows, asked.quick)
+    print(text)
+    if not (asked.figures or asked.quick or asked.no_peers):
+        write_readme(ROOT / "README.md", text)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
