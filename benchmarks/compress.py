@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from lepton_jupyter.ml import frameworks, packed
-from lepton_jupyter.ml.compress import Compressor, Task
-from lepton_jupyter.ml.compress.pruning import Pruning
-from lepton_jupyter.ml.compress.quantizing import Quantizing
-from lepton_jupyter.ml.compress.sharing import Sharing
-from lepton_jupyter.ml.compress.structured import Structured
+from lepton_jupyter.ml.compressors import Compressor, Task
+from lepton_jupyter.ml.compressors.pruning import Pruning
+from lepton_jupyter.ml.compressors.quantizing import Quantizing
+from lepton_jupyter.ml.compressors.sharing import Sharing
+from lepton_jupyter.ml.compressors.structured import Structured
 from lepton_jupyter.ml.measuring import latencies
 
 from ._table import Row, table

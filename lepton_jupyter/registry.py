@@ -17,8 +17,8 @@ from .errors import ConfigError, MissingDependency
 #: What to install when the import of a built-in fails: (group, name) -> extra.
 EXTRAS = {
     ("targets", "ssh"): "ssh",
-    ("ml.compress", "structured"): "compress",
-    ("ml.compress", "quantizing"): "compress",
+    ("ml.compressors", "structured"): "compress",
+    ("ml.compressors", "quantizing"): "compress",
 }
 
 

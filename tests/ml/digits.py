@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lepton_jupyter.ml import frameworks
-from lepton_jupyter.ml.compress import Task
-from lepton_jupyter.ml.compress._base import train
+from lepton_jupyter.ml.compressors import Task
+from lepton_jupyter.ml.compressors._base import train
 
 PICTURES, DIGITS = (lambda found: ((found.images / 16).astype(np.float32), found.target))(load_digits())
 TRAIN, TEST = slice(0, 1300), slice(1300, None)

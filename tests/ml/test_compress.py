@@ -12,13 +12,12 @@ from torch import nn
 
 from lepton_jupyter import registry
 from lepton_jupyter.errors import ConfigError
-from lepton_jupyter.ml import frameworks, packed
-from lepton_jupyter.ml.compress import compress
-from lepton_jupyter.ml.compress.distilling import Distilling
-from lepton_jupyter.ml.compress.pruning import Pruning, lamp
-from lepton_jupyter.ml.compress.quantizing import Quantizing
-from lepton_jupyter.ml.compress.sharing import Sharing
-from lepton_jupyter.ml.compress.structured import Structured
+from lepton_jupyter.ml import compress, frameworks, packed
+from lepton_jupyter.ml.compressors.distilling import Distilling
+from lepton_jupyter.ml.compressors.pruning import Pruning, lamp
+from lepton_jupyter.ml.compressors.quantizing import Quantizing
+from lepton_jupyter.ml.compressors.sharing import Sharing
+from lepton_jupyter.ml.compressors.structured import Structured
 
 from .digits import DIGITS, MLP, PICTURES, TRAIN, loss, right, task
 
@@ -247,9 +246,9 @@ def test_options_out_of_range_are_refused(kind: Any, options: dict[str, Any]) ->
 
 
 def test_each_file_is_a_compressor_that_can_be_asked_for_by_name() -> None:
-    assert registry.names("ml.compress") == ["distilling", "pruning", "quantizing", "sharing", "structured"]
-    for name in registry.names("ml.compress"):
-        assert callable(registry.load("ml.compress", name)().compress)
+    assert registry.names("ml.compressors") == ["distilling", "pruning", "quantizing", "sharing", "structured"]
+    for name in registry.names("ml.compressors"):
+        assert callable(registry.load("ml.compressors", name)().compress)
 
 
 @pytest.mark.parametrize("steps", [[Pruning(rounds=1), Sharing(rounds=1)], [Distilling(rounds=1)]], ids=len)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from lepton_jupyter.errors import ConfigError
-from lepton_jupyter.ml.compress import compress
-from lepton_jupyter.ml.compress.pruning import Pruning
-from lepton_jupyter.ml.compress.sharing import Sharing
+from lepton_jupyter.ml import compress
+from lepton_jupyter.ml.compressors.pruning import Pruning
+from lepton_jupyter.ml.compressors.sharing import Sharing
 from lepton_jupyter.ml.measuring import Latency, Metric, Sizes, latencies, metric, sizes
 from lepton_jupyter.ml.report import CompressionReport, Figures
 

@@ -1,4 +1,4 @@
-"""Smaller and faster models: one file per way to compress, each a `Compressor`; `compress` is several in a row.
+"""A model compressed by several compressors in a row, and measured before and after.
 
 Runs in the kernel that holds the model. Nothing heavy is imported before its use.
 """
@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import frameworks
-from .._quiet import quiet
-from ..frameworks._base import Array
-from ..measuring import Latency, latencies, layers, metric, sizes
-from ..report import CompressionReport, Figures
-from ._base import Compressor, Task
-
-__all__ = ["Compressor", "Task", "compress"]
+from . import frameworks
+from ._quiet import quiet
+from .compressors import Compressor, Task
+from .frameworks._base import Array
+from .measuring import Latency, latencies, layers, metric, sizes
+from .report import CompressionReport, Figures
 
 #: Batches that latencies are measured at.
 BATCHES = (1, 128)
