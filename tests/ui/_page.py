@@ -33,6 +33,12 @@ _START = """command => {
     window.jupyterapp.commands.execute(command).finally(() => { window.leptonDone = window.leptonStarted === mine; });
 }"""
 _EXECUTE = "async command => { await window.jupyterapp.commands.execute(command); }"
+# jupyter-collaboration never answers a save whose task a change cancels before it began; it saves by itself soon after.
+_SAVE = """async patience => {
+    const collaborative = window.jupyterapp.shell.currentWidget.context.model.collaborative;
+    const saved = window.jupyterapp.commands.execute("docmanager:save").then(() => true);
+    return Promise.race([saved, new Promise(ready => setTimeout(() => ready(collaborative), patience))]);
+}"""
 _WRITE = """([number, source]) => {
     const cells = window.jupyterapp.shell.currentWidget.content;
     cells.activeCellIndex = number;
@@ -146,5 +152,5 @@ class NotebookPage:
 
     def saved(self) -> list[Any]:
         """Save the notebook; its cells as they are in the file."""
-        self.page.evaluate(_EXECUTE, "docmanager:save")
+        assert self.page.evaluate(_SAVE, PATIENCE * 1000 / 3), "the notebook was not saved"
         return list(nbformat.read(self.path, as_version=4).cells)
