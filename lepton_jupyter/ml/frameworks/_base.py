@@ -79,5 +79,9 @@ class Framework(Protocol):
     def runner(self, model: Any, compiled: bool = False) -> Callable[[Sequence[Array]], Callable[[], Any]]:
         """For timing: `runner(model)(inputs)` has done all that is not the model's; calling that makes one answer."""
 
+    def macs(self, model: Any, inputs: Sequence[Array]) -> int | None:
+        """Multiply-accumulates for the answer to one of these examples, of kernels (layers, attention) alone; None
+        where they can't be counted. Zeros count: what skips them is rare."""
+
     def threads(self) -> int:
         """How many threads the framework uses."""
