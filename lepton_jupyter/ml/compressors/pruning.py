@@ -8,6 +8,7 @@ make a file smaller (ml/packed), not a model faster: that is structured.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +17,9 @@ import numpy.typing as npt
 
 from ...errors import ConfigError
 from .. import frameworks
-from ..frameworks import Weight
+from ..frameworks import Framework, Weight
 from ..frameworks._base import Array
-from ._base import Task, prunable, train
+from ._base import Task, keep_zeros, prunable, train
 
 #: The masks are decided anew so often while the density falls.
 DECISIONS = 100
@@ -49,28 +50,59 @@ class Pruning:
         """See `Compressor`. Weights that were zero before stay zero."""
         framework = frameworks.of(model)
         model = framework.copy(model)
-        weights = [weight for weight in framework.weights(model) if self._wanted(weight)]
-        if not weights:
-            raise ConfigError("the model has no kernels to prune", hint="Kernels are weights of two or more axes.")
-        masks = _Masks(weights, self.over)
+        masks = _Masks(chosen(framework.weights(model), self.only), self.over)
         start = masks.density
-        decided = -1.0
 
-        def after(progress: float) -> None:
-            nonlocal decided
-            way = min(progress / self.ramp, 1) if self.ramp else 1.0
-            if way - decided >= 1 / DECISIONS or (way == 1 and decided < 1):
-                decided = way
-                masks.decide(min(start, self.density + (1 - self.density) * (1 - way) ** 3))
-            masks.apply()
+        def decide(left: float) -> None:
+            masks.decide(min(start, self.density + (1 - self.density) * left))
 
-        train(framework, model, task, self.rounds, after)
-        masks.decide(min(start, self.density))
-        masks.apply()
+        gradually(framework, model, task, self.rounds, self.ramp, decide, masks.apply)
         return model
 
-    def _wanted(self, weight: Weight) -> bool:
-        return weight.name in self.only if self.only else prunable(weight)
+
+def chosen(weights: list[Weight], only: tuple[str, ...]) -> list[Weight]:
+    """The weights named in `only`, or all kernels. Raises ConfigError for a name no weight has, and if none is left."""
+    unknown = sorted(set(only) - {weight.name for weight in weights})
+    if unknown:
+        raise ConfigError(
+            f"the model has no weight {', '.join(map(repr, unknown))}",
+            hint=f"It has {', '.join(repr(weight.name) for weight in weights)}.",
+        )
+    found = [weight for weight in weights if (weight.name in only if only else prunable(weight))]
+    if not found:
+        raise ConfigError("the model has no kernels to prune", hint="Kernels are weights of two or more axes.")
+    return found
+
+
+def gradually(
+    framework: Framework,
+    model: Any,
+    task: Task,
+    rounds: int,
+    ramp: float,
+    decide: Callable[[float], None],
+    apply: Callable[[], None],
+) -> None:
+    """Train, and after each step `apply` what was decided last; what is zero at the start stays zero.
+
+    `decide(left)` is told how much of what shall go may still stay: it falls from 1 to 0 with the cube of the time, in
+    the share `ramp` of the training.
+    """
+    decided = -1.0
+    hold = keep_zeros(framework.weights(model))
+
+    def after(progress: float) -> None:
+        nonlocal decided
+        hold()
+        way = min(progress / ramp, 1) if ramp else 1.0
+        if way - decided >= 1 / DECISIONS or (way == 1 and decided < 1):
+            decided = way
+            decide((1 - way) ** 3)
+        apply()
+
+    train(framework, model, task, rounds, after)
+    decide(0)
+    apply()
 
 
 class _Masks:
