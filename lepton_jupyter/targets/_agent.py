@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: What travels. Everything in it runs on a bare Python 3.9.
 _TRAVELS = ("__init__.py", "errors.py", "wire.py", "blobs.py", "agent", "data", "kernel")
+#: What travels to work on models: it needs Python 3.10 and numpy, and `kernel.compressing` says so.
+_FOR_MODELS = ("registry.py", "ml")
 #: A login shell that prints more than this before our first word is not one we can talk through.
 _MAX_NOISE = 1 << 16
 
@@ -131,7 +133,7 @@ def bundle() -> tuple[str, bytes]:
             elif entry.name.endswith(".py"):
                 add(folder + entry.name, entry.read_text("utf-8"))
 
-        for name in _TRAVELS:
+        for name in (*_TRAVELS, *_FOR_MODELS):
             walk(package / name, "lepton_jupyter/")
     data = buffer.getvalue()
     return hashlib.sha256(data).hexdigest(), data
