@@ -19,6 +19,7 @@ from .codec import Codec, Exact
 #: Families that come with us: the library whose types they know -> their module beside this one.
 FAMILIES = {
     "keras": "of_keras",
+    "lepton_jupyter": "of_compressed",
     "matplotlib": "of_matplotlib",
     "numpy": "of_numpy",
     "pandas": "of_pandas",
