@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ConfigError
 from . import frameworks
 from ._quiet import quiet
 from .compressors import Compressor, Task
@@ -24,6 +25,31 @@ BATCHES = (1, 128)
 
 
 def compress(
+    model: Any,
+    *,
+    methods: str | Sequence[str | Compressor] = "auto",
+    data: Any = None,
+    loss: Callable[..., Any] | None = None,
+    train: Callable[[Any], object] | None = None,
+    evaluate: Callable[[Any], float | Sequence[float] | Array] | None = None,
+    tolerance: float = 0.01,
+    budget: float | str = "5m",
+    sparsity: float | None = None,
+    bits: int | None = None,
+    student: Any = None,
+    seed: int = 0,
+    inputs: Sequence[Array] | None = None,
+    progress: Callable[[float, str], object] | None = None,
+) -> CompressionReport:
+    """Compress a copy of the model by these methods, in this order, and measure what came of it."""
+    steps = [each for each in methods if not isinstance(each, str)]
+    if isinstance(methods, str) or len(steps) < len(methods):
+        raise ConfigError("methods by name come with the next commit", hint="Give Compressor objects.")
+    task = Task(train=train, data=data, loss=loss, seed=seed)
+    return run(model, steps, task, evaluate=evaluate, inputs=inputs)
+
+
+def run(
     model: Any,
     steps: Sequence[Compressor],
     task: Task,

@@ -12,7 +12,8 @@ from torch import nn
 
 from lepton_jupyter import registry
 from lepton_jupyter.errors import ConfigError
-from lepton_jupyter.ml import compress, frameworks, packed
+from lepton_jupyter.ml import frameworks, packed
+from lepton_jupyter.ml.compressing import run
 from lepton_jupyter.ml.compressors.distilling import Distilling
 from lepton_jupyter.ml.compressors.pruning import Pruning, lamp
 from lepton_jupyter.ml.compressors.quantizing import Quantizing
@@ -34,7 +35,7 @@ def test_prune_share_pack_load(model: nn.Module, tmp_path: Path) -> None:
     """The whole way, for each kind of model."""
     before = {name: value.clone() for name, value in model.state_dict().items()}
     steps = [Pruning(density=0.25, rounds=10), Sharing(bits=4, bias_bits=6, rounds=4)]
-    report = compress(model, steps, task(), evaluate=right, compiled=False, rounds=3)
+    report = run(model, steps, task(), evaluate=right, compiled=False, rounds=3)
     small = report.model
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert density(small) == pytest.approx(0.25, abs=0.001)
@@ -204,7 +205,7 @@ def test_a_model_that_cant_be_exported_says_why() -> None:
 
 def test_nothing_trains_after_quantizing(mlp: nn.Module) -> None:
     with pytest.raises(ConfigError, match="before quantizing"):
-        compress(mlp, [Quantizing(bits=32), Pruning()], task())
+        run(mlp, [Quantizing(bits=32), Pruning()], task())
 
 
 def _named(value: Any) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lepton_jupyter.errors import ConfigError
-from lepton_jupyter.ml import compress
+from lepton_jupyter.ml.compressing import run
 from lepton_jupyter.ml.compressors.pruning import Pruning
 from lepton_jupyter.ml.compressors.sharing import Sharing
 from lepton_jupyter.ml.measuring import Latency, Metric, Sizes, latencies, metric, sizes
@@ -29,7 +29,7 @@ def test_sizes_are_those_of_real_files(mlp: nn.Module) -> None:
 
 
 def test_each_array_is_told(mlp: nn.Module) -> None:
-    report = compress(
+    report = run(
         mlp, [Pruning(density=0.2, rounds=1), Sharing(bits=2, rounds=0)], task(), compiled=False, rounds=1
     )
     rows = {row[0]: row for row in report.layers()[1:]}
@@ -78,7 +78,7 @@ def test_a_metric_that_is_no_number_is_refused(given: Any) -> None:
 
 def test_the_report_of_a_pipeline(mlp: nn.Module) -> None:
     steps = [Pruning(density=0.2, rounds=2), Sharing(bits=3, rounds=1)]
-    report = compress(mlp, steps, task(), evaluate=right, compiled=False, rounds=3)
+    report = run(mlp, steps, task(), evaluate=right, compiled=False, rounds=3)
     text, html = str(report), report._repr_html_()
     for words in ("Pruning(density=0.2, rounds=2) → Sharing(bits=3, rounds=1)", "3 rounds after 5", "1 threads"):
         assert words in text
@@ -91,7 +91,7 @@ def test_the_report_of_a_pipeline(mlp: nn.Module) -> None:
 
 def test_compiled_models_are_measured_beside(mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model: model)  # the real one takes long; benchmarks use it
-    report = compress(mlp, [], task(), rounds=3)
+    report = run(mlp, [], task(), rounds=3)
     assert [row.name for row in report.rows] == ["before", "compiled", "after"]
     assert [each.batch for each in report.rows[1].latencies] == [1, 128]
 
@@ -101,7 +101,7 @@ def test_a_compiler_that_fails_is_told(mlp: nn.Module, monkeypatch: pytest.Monke
         raise RuntimeError("no g++\nmore words")
 
     monkeypatch.setattr(torch, "compile", fail)
-    report = compress(mlp, [], task(), rounds=3)
+    report = run(mlp, [], task(), rounds=3)
     assert [row.name for row in report.rows] == ["before", "after"]
     assert "Not measured compiled: RuntimeError: no g++" in str(report)
 
@@ -135,6 +135,6 @@ def test_what_is_measured_is_not_changed() -> None:
     model = MLP().train()
     model.b.eval()  # as one freezes a layer
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    compress(model, [], task(), evaluate=right, compiled=False, rounds=2)
+    run(model, [], task(), evaluate=right, compiled=False, rounds=2)
     assert [module.training for module in (model, model.a, model.b)] == [True, True, False]
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
