@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
 #: Messages that say how the kernel does, not what the cell shows.
 _SILENT = {"status", "execute_input", "iopub_welcome", "shutdown_reply"}
-#: Our own messages from the kernel (kernel/staging.py), and the events they become.
-_OURS = {"lepton_state": "state", "lepton_artifact": "artifact", "lepton_notice": "notice"}
+#: Our own messages from the kernel (kernel/), and the events they become.
+_OURS = {
+    "lepton_state": "state",
+    "lepton_artifact": "artifact",
+    "lepton_notice": "notice",
+    "lepton_metrics": "metrics",
+}
 #: How many comm messages are remembered with the job they belong to.
 _COMMS = 10_000
 #: Seconds that a kernel has to go by itself after exit().

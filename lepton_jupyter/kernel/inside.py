@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..ml.metrics import Meter
 
 
 class Lepton:
@@ -11,6 +15,20 @@ class Lepton:
 
     def __init__(self, leave: Callable[[str, str], None]) -> None:
         self._leave = leave
+        self._meter: Meter | None = None
+
+    def log_into(self, meter: Meter) -> None:
+        """From now on `log` tells `meter`."""
+        self._meter = meter
+
+    def log(self, *, step: float | None = None, **values: Any) -> None:
+        """Tell metrics: ``lepton.log(val_accuracy=0.93, step=400)``. They are drawn and kept with the job.
+
+        Numbers, or tensors of one number; a GPU is waited for. Raises TypeError or ValueError, with the name of what
+        is no number.
+        """
+        assert self._meter is not None  # is there before any cell of the notebook's runs
+        self._meter.log(values, step)
 
     def artifact(self, path: str | os.PathLike[str], name: str = "") -> None:
         """Keep a file, or every file of a folder, with the job: ``%lepton_fetch JOB`` brings it to the notebook.
@@ -29,4 +47,4 @@ class Lepton:
                 self._leave(whole, os.path.join(called, os.path.relpath(whole, path)))
 
     def __repr__(self) -> str:
-        return "lepton: artifact(path) keeps a file with the job"
+        return "lepton: log(loss=…) tells a metric, artifact(path) keeps a file with the job"

@@ -4,6 +4,7 @@
 2. A cell may bring the number it has in the user's notebook, so that tracebacks name the cell the user sees.
 3. A cell may bring cargo: values, code and files that are put in place before it runs. What it shall leave for the
    notebook goes with its reply.
+4. What its training does is told while it runs: loss, steps a second, epoch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .metering import Metering
     from .staging import Staging
 
 
@@ -26,6 +28,7 @@ def main() -> None:
 
     class LeptonKernel(IPythonKernel):
         _staging: Staging | None = None
+        _metering: Metering | None = None
         _about: dict[str, Any] | None = None
 
         async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
@@ -44,7 +47,12 @@ def main() -> None:
             failed = staging.bring_in() if about.get("cargo") else None
             if failed is not None:
                 return failed
-            reply = await super().do_execute(code, silent, *args, **options)  # type: ignore[no-untyped-call]
+            metering = self._meter()
+            metering.begin()
+            try:
+                reply = await super().do_execute(code, silent, *args, **options)  # type: ignore[no-untyped-call]
+            finally:
+                metering.end()
             left = staging.take_out(reply.get("status") == "ok")
             return {**reply, "lepton": left} if left else reply
 
@@ -55,6 +63,14 @@ def main() -> None:
 
                 self._staging = Staging(self)
             return self._staging
+
+        def _meter(self) -> Metering:
+            if self._metering is None:
+                from .metering import Metering
+
+                self._metering = Metering(self)
+                self.shell.builtin_trap.auto_builtins["lepton"].log_into(self._metering.meter)  # type: ignore[union-attr]
+            return self._metering
 
     class LeptonKernelApp(IPKernelApp):
         name = "ipython-kernel"

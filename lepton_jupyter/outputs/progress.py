@@ -15,6 +15,7 @@ from typing import Any
 from ..wire import Event, from_json
 from ._curves import Curves
 from ._levels import Levels
+from ._measured import Measured
 from ._readings import Step, lines_of, read_html, read_line, read_table
 
 #: Seconds of a job's time between looks at what it printed.
@@ -28,7 +29,7 @@ _TAG = re.compile("<[^>]*>")
 
 
 class Progress:
-    """What the outputs of one job tell; `telemetry` has the keys ``progress`` and ``metric`` once they are known."""
+    """What one job tells; `telemetry` has the keys ``progress``, ``metric`` and ``training`` once they are known."""
 
     def __init__(self) -> None:
         self._recent: collections.deque[tuple[float, str, bytes]] = collections.deque()
@@ -39,6 +40,7 @@ class Progress:
         self._rows: list[str] = []  # of the table of results that was shown last
         self._widgets: dict[str, tuple[float, float, float]] = {}  # comm of a progress widget -> min, max, value
         self._levels, self._curves = Levels(), Curves()
+        self._measured = Measured()
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
@@ -47,6 +49,9 @@ class Progress:
             self._now = float(time)
         if self._began is None:
             self._began = self._looked = self._now
+        if event.event == "metrics":
+            self._measured.take(event.fields, self._now, self._began)
+            return
         kind = event.fields.get("msg_type")
         if event.event != "iopub" or kind not in _TOLD or len(event.buffers) < 2:
             return
@@ -62,9 +67,13 @@ class Progress:
             self._look()
 
     def telemetry(self) -> dict[str, Any]:
-        """What is known now: JSON, without NaN."""
+        """What is known now: JSON, without NaN. Logged values go before printed ones, those before measured ones."""
         self._look()
-        return {**self._levels.telemetry(), **self._curves.telemetry()}
+        measured = self._measured
+        progress = self._levels.telemetry() or measured.levels.telemetry()
+        curves = (measured.logged, self._curves, measured.curves)
+        metric = next((found for each in curves if (found := each.telemetry())), {})
+        return {**progress, **metric, **measured.training()}
 
     def _look(self) -> None:
         """Read what came since the last look; the lines of one message, as if they had come evenly."""

@@ -138,10 +138,11 @@ def progress(facts: Facts) -> str:
 
 
 def chart(facts: Facts) -> str:
-    """The main metric over time; nothing without one, its value alone while there is one point."""
+    """The main metric over time, its value alone while there is one point; below, how the training goes."""
     points, metric = _points(facts), escaped(_metric(facts))
+    training = _row(visible(str(_part(facts, "training").get("words") or ""))[:200])
     if len(points) < 2:
-        return f"<div>{metric}</div>" if metric else ""
+        return (f"<div>{metric}</div>" if metric else "") + training
     low, high = min(value for _, value in points), max(value for _, value in points)
     first, last = points[0][0], points[-1][0]
     across = (_WIDTH - 2 * _EDGE) / ((last - first) or 1)
@@ -152,7 +153,7 @@ def chart(facts: Facts) -> str:
         f' preserveAspectRatio="none" aria-label="{metric}, between {low:.4g} and {high:.4g}"'
         f' style="width:24em;max-width:70%;height:4em;border-left:1px solid {_FAINT};border-bottom:1px solid {_FAINT}">'
         f'<polyline fill="none" stroke="{_LINE}" stroke-width="2" vector-effect="non-scaling-stroke" points="{line}"/>'
-        f'</svg><span>{metric}<br><span style="opacity:.7">{low:.4g} … {high:.4g}</span></span></div>'
+        f'</svg><span>{metric}<br><span style="opacity:.7">{low:.4g} … {high:.4g}</span></span></div>{training}'
     )
 
 

@@ -1,0 +1,113 @@
+"""What is known of the training that goes on: written by the frameworks' hooks, read by a thread. In the kernel.
+
+Hooks run in the middle of a training step, so what they do here is a few attributes; all the rest is done by `read`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from ._loops import Loop, around
+
+#: Values that `lepton.log` was given and nobody has read yet; more in one moment than a curve can show.
+MOST_LOGGED = 1000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that is known at one moment. What a value is not finite for is None."""
+
+    steps: int  # of the optimizer, since the cell began
+    rate: float | None  # steps a second, of late
+    values: dict[str, float | None]
+    loops: list[Loop] = field(default_factory=list)  # the outermost first
+
+
+class Meter:
+    """The training of one cell at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.arrived = threading.Event()  # there is something to read
+        self.begin()
+
+    def begin(self) -> None:
+        """A cell begins: what an earlier one did is not its own."""
+        self.steps = 0
+        self._epochs = 0
+        self.due = True  # the next step shall look closer: at its gradients, and where in the cell it is
+        self.owner: Any = None  # whose steps are counted: the first optimizer that made one
+        self.sources: dict[str, Callable[[], dict[str, Any]]] = {}  # who knows values, by name
+        self.loops: list[Loop] = []
+        self._logged: list[tuple[float, float | None, dict[str, float | None]]] = []
+        self._seen = (0, 0, time.monotonic())  # steps, epochs and moment of the last reading
+
+    def step(self) -> bool:
+        """One step was made; True if this one shall look closer."""
+        self.steps += 1
+        if not self.due:
+            return False
+        self.due = False
+        self.arrived.set()
+        return True
+
+    def epoch(self) -> None:
+        """Values came that only an epoch has: they are worth a reading of their own."""
+        self._epochs += 1
+        self.arrived.set()
+
+    def find_loops(self, frame: FrameType | None) -> None:
+        """Note in which loops of the user's code this step is; `frame` is where it was called from."""
+        self.loops = around(frame)
+
+    def log(self, values: dict[str, Any], step: float | None = None) -> None:
+        """The user's own. Raises TypeError or ValueError for what is no number."""
+        numbers = {}
+        for name, value in values.items():
+            try:
+                numbers[name] = number(value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{name} is a {type(value).__name__}, not one number: {error}") from None
+        with self._lock:
+            if len(self._logged) >= MOST_LOGGED:
+                # The newest matter: a curve shows them, and what came before them in this moment it could not show.
+                del self._logged[: MOST_LOGGED // 2]
+            self._logged.append((time.time(), step, numbers))
+        self.arrived.set()
+
+    def logged(self) -> list[tuple[float, float | None, dict[str, float | None]]]:
+        """What `log` was given since the last call."""
+        with self._lock:
+            found, self._logged = self._logged, []
+        return found
+
+    def read(self) -> Reading | None:
+        """What is known now; None if no step was made since the last reading. Not for the thread that trains."""
+        steps, epochs, now = self.steps, self._epochs, time.monotonic()
+        before, epochs_before, then = self._seen
+        if (steps, epochs) == (before, epochs_before):
+            return None
+        values: dict[str, float | None] = {}
+        for source in list(self.sources.values()):
+            for name, value in source().items():
+                try:
+                    values[name] = number(value)
+                except (TypeError, ValueError, RuntimeError):
+                    continue  # a vector, or a tensor that is gone; the cell is not asked about it
+        # The first steps have something to compile or to load, and began somewhere before the first reading.
+        rate = (steps - before) / (now - then) if before and steps > before and now > then else None
+        self._seen = steps, epochs, now
+        self.due = True
+        return Reading(steps, rate, values, self.loops)
+
+
+def number(value: Any) -> float | None:
+    """A number of the framework's or Python's; None if it is not finite. Raises TypeError, ValueError for others."""
+    found = float(value)
+    return found if math.isfinite(found) else None

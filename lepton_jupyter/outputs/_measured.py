@@ -1,0 +1,91 @@
+"""What a job's kernel measured and what its cell logged, as the host tells it; nothing of it is taken on trust.
+
+Runs in the notebook's kernel, the server and the command line. Whatever is not as it should be is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ._curves import Curves
+from ._levels import Levels
+from ._readings import Step
+from .words import size, visible
+
+#: Values beside the curves, and characters of a name.
+_MOST, _LONGEST = 12, 60
+_NAMES = {"learning_rate": "learning rate", "grad_norm": "gradient norm", "gpu_memory": "GPU memory"}
+
+
+class Measured:
+    """The events ``metrics`` of one job."""
+
+    def __init__(self) -> None:
+        self.curves, self.logged = Curves(), Curves()
+        self.levels = Levels()
+        self._training: dict[str, Any] = {}
+
+    def take(self, fields: Mapping[str, Any], time: float, began: float) -> None:
+        """One event, which came at `time`; the job began at `began`."""
+        values = dict(_numbers(fields.get("values")))
+        if values or (fields.get("steps") is not None):
+            steps, rate = _number(fields.get("steps")), _number(fields.get("rate"))
+            before = self._training
+            self._training = {
+                "steps": steps,
+                "rate": before.get("rate") if rate is None else _short(rate),
+                "values": {name: None if value is None else _short(value) for name, value in values.items()},
+            }
+            for name, value in values.items():
+                if name not in _NAMES:
+                    self.curves.take(name, time - began, value)
+            self._steps(fields.get("loops"), time)
+        for at, numbers in _logged(fields.get("logged")):
+            for name, value in numbers:
+                self.logged.take(name, max(at - began, 0.0), value)
+
+    def training(self) -> dict[str, Any]:
+        """The key ``training`` of a job's telemetry, or nothing."""
+        return {"training": {**self._training, "words": self._words()}} if self._training else {}
+
+    def _words(self) -> str:
+        """ "1,200 steps · 412 steps/s · learning rate 0.001 · gradient norm 0.83"."""
+        steps, rate = self._training["steps"], self._training["rate"]
+        words = [f"{steps:,.0f} steps"] if steps else []
+        words += [f"{rate:.3g} steps/s"] if rate else []
+        for name, value in self._training["values"].items():
+            shown = "not finite" if value is None else size(value) if name == "gpu_memory" else f"{value:.4g}"
+            words.append(f"{_NAMES.get(name, visible(name))} {shown}")
+        return " · ".join(words)
+
+    def _steps(self, loops: Any, time: float) -> None:
+        for loop in loops if isinstance(loops, list) else ():
+            if isinstance(loop, list) and len(loop) == 3 and isinstance(loop[0], str):
+                done, total = _number(loop[1]), _number(loop[2])
+                if done is not None and total and 0 <= done <= total:
+                    name = loop[0][:_LONGEST]
+                    self.levels.take(Step(key=f"loop {name}", done=done, total=total, unit=name), time)
+
+
+def _logged(given: Any) -> Iterator[tuple[float, list[tuple[str, float | None]]]]:
+    for row in given if isinstance(given, list) else ():
+        if isinstance(row, list) and len(row) == 3 and (at := _number(row[0])) is not None:
+            yield at, list(_numbers(row[2]))
+
+
+def _numbers(given: Any) -> Iterator[tuple[str, float | None]]:
+    for name, value in list(given.items())[:_MOST] if isinstance(given, Mapping) else ():
+        if isinstance(name, str):
+            yield name[:_LONGEST], _number(value)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
