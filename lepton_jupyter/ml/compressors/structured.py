@@ -1,26 +1,31 @@
 """Structured pruning: whole channels and neurons go, so that tensors get smaller and the model faster everywhere.
 
-Runs in the kernel that holds the model. Which layers hang together is found by Torch-Pruning, which traces the model; a
-group of channels goes when all its weights together are small. The answer keeps its shape: that is checked.
+Runs in the kernel that holds the model. How layers hang together is the framework's part (`_narrowing_*`). The answer
+keeps its shape: that is checked.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import ConfigError, MissingDependency
+from ...errors import ConfigError
 from .. import frameworks
-from .._quiet import quiet
 from ._base import Task, train
+from ._narrowing_base import Narrow, stuck
+
+#: Frameworks with a module `_narrowing_*`.
+KNOWN = ("keras", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Structured:
     """Leaves the share `keep` of each layer's channels or neurons, in `steps` with `rounds` of training in all.
 
-    Widths are rounded up to a multiple of `multiple`. `fixed` names modules that keep their width; the last layer
-    always does, since its width is that of the answer, and so do recurrent layers.
+    Widths are rounded up to a multiple of `multiple`. `fixed` names modules or layers that keep their width; the last
+    layer always does, since its width is that of the answer, and so do PyTorch's recurrent layers.
     """
 
     keep: float = 0.5
@@ -37,24 +42,23 @@ class Structured:
             )
 
     def compress(self, model: Any, task: Task) -> Any:
-        """See `Compressor`. Raises ConfigError for a model that can't be traced, and says at what it failed."""
+        """See `Compressor`. Raises ConfigError for a model that can't be narrowed, and says at what it failed."""
         framework = frameworks.of(model)
-        if framework.name != "torch":
-            raise ConfigError("structured pruning knows PyTorch models only", hint="Prune with Pruning instead.")
-        pruning = _torch_pruning()
-        training = model.training
-        model = framework.copy(model).eval()  # tracing must not move the means of batch normalisation
+        if framework.name not in KNOWN:
+            raise ConfigError(
+                f"a finished model ({type(model).__name__}) can't be narrowed any more",
+                hint="Narrow the PyTorch or Keras model first, then quantize it.",
+            )
+        narrow: Narrow = importlib.import_module(f"._narrowing_{framework.name}", __package__).narrow
         inputs = task.samples(2)
         before = framework.predict(model, inputs).shape
-        was = _size(model)
-        pruner = self._pruner(pruning, model, framework.tensors(model, inputs))
-        for step in range(self.steps):
+        was, small = _size(model), model
+        narrowed = narrow(model, inputs, keep=self.keep, steps=self.steps, multiple=self.multiple, fixed=self.fixed)
+        for step, small in enumerate(narrowed):
             try:
-                with quiet():
-                    pruner.step()
-                after = framework.predict(model, inputs).shape
+                after = framework.predict(small, inputs).shape
             except Exception as error:  # a model's own code may raise anything once its widths have changed
-                raise _untraceable(error) from error
+                raise stuck(error) from error
             if after != before:
                 raise ConfigError(
                     f"the model's answer would change its shape from {before} to {after}",
@@ -62,84 +66,18 @@ class Structured:
                 )
             rounds = self.rounds * (step + 1) // self.steps - self.rounds * step // self.steps
             if rounds:
-                train(framework, model, task, rounds)
-        if self.keep < 1 and _size(model) == was:
+                train(framework, small, task, rounds)
+        if self.keep < 1 and _size(small) == was:
             raise ConfigError(
-                "there is nothing to narrow: recurrent layers, the last layer and those in fixed= keep their width",
+                "there is nothing to narrow: the last layer and those in fixed= keep their width, and so do recurrent "
+                "layers in PyTorch",
                 hint="Train a narrower student instead: Distilling(student=...).",
             )
-        model.train(training)
-        return model
-
-    def _pruner(self, pruning: Any, model: Any, inputs: tuple[Any, ...]) -> Any:
-        from torch import nn
-
-        modules = dict(model.named_modules())
-        unknown = [name for name in self.fixed if name not in modules]
-        if unknown:
-            raise ConfigError(
-                f"the model has no module {', '.join(map(repr, unknown))}",
-                hint=f"It has {', '.join(repr(name) for name in modules if name)}.",
-            )
-        kept = [module for module in modules.values() if isinstance(module, nn.RNNBase)]
-        try:
-            with quiet():
-                return pruning.BasePruner(
-                    model,
-                    inputs,
-                    importance=pruning.importance.GroupMagnitudeImportance(p=2),
-                    pruning_ratio=1 - self.keep,
-                    iterative_steps=self.steps,
-                    ignored_layers=[_last(model, inputs), *kept, *(modules[name] for name in self.fixed)],
-                    num_heads={each: each.num_heads for each in modules.values() if hasattr(each, "num_heads")},
-                    round_to=self.multiple,
-                )
-        except Exception as error:  # Torch-Pruning runs the model, and raises what it meets there
-            raise _untraceable(error) from error
+        return small
 
 
 def _size(model: Any) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _last(model: Any, inputs: tuple[Any, ...]) -> Any:
-    """The layer with weights that is used last."""
-    import torch
-
-    used: list[Any] = []
-    hooks = [
-        module.register_forward_hook(lambda module, *_: used.append(module))
-        for module in model.modules()
-        if not list(module.children()) and list(module.parameters(recurse=False))
-    ]
-    try:
-        with torch.no_grad():
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not used:
-        raise ConfigError("the model has no layers with weights of their own", hint="Is it made of modules?")
-    return used[-1]
-
-
-def _untraceable(error: Exception) -> ConfigError:
-    return ConfigError(
-        f"the model's layers can't be narrowed together: {type(error).__name__}: {error}",
-        hint="Shapes fixed by numbers in forward() are the usual reason: take them from x.shape; or keep the modules "
-        "around the place at their width with fixed=.",
-    )
-
-
-def _torch_pruning() -> Any:
-    try:
-        import torch_pruning
-    except ModuleNotFoundError:
-        raise MissingDependency(
-            "structured pruning needs the package 'torch-pruning', which is not installed here",
-            hint='Install it: pip install "lepton-jupyter[compress]"',
-        ) from None
-    return torch_pruning
+    return sum(math.prod(weight.shape) for weight in frameworks.of(model).weights(model))
 
 
 PLUGIN = Structured
