@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
 import torch
 from torch import nn
 
 from .digits import trained
-
-_trained = cache(trained)
 
 
 @pytest.fixture(autouse=True)
@@ -26,24 +23,24 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(params=["mlp", "cnn", "lstm", "transformer"])
 def model(request: pytest.FixtureRequest) -> nn.Module:
     """Each kind of model, trained."""
-    return _trained(request.param)
+    return trained(request.param)
 
 
 @pytest.fixture
 def mlp() -> nn.Module:
-    return _trained("mlp")
+    return trained("mlp")
 
 
 @pytest.fixture
 def cnn() -> nn.Module:
-    return _trained("cnn")
+    return trained("cnn")
 
 
 @pytest.fixture
 def lstm() -> nn.Module:
-    return _trained("lstm")
+    return trained("lstm")
 
 
 @pytest.fixture
 def transformer() -> nn.Module:
-    return _trained("transformer")
+    return trained("transformer")

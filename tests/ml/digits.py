@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ def right(model: Any) -> np.ndarray[Any, Any]:
     return (found.argmax(1) == DIGITS[TEST]).astype(float)
 
 
+@cache
 def trained(kind: str) -> nn.Module:
     torch.manual_seed(0)
     model = KINDS[kind]()

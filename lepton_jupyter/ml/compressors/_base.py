@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import ConfigError
 from ..frameworks import Framework, Weight
 from ..frameworks._base import Array
+from ._seeding import seeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,8 @@ def train(
 ) -> None:
     """Train the model for so many rounds; `after(progress)` is called after each step, progress rising from 0 to 1.
 
-    How many steps a user's own round takes is known after the first; until then progress stays near its start.
+    All random numbers are those of the task's seed. How many steps a user's own round takes is known after the first;
+    until then progress stays near its start.
     """
     if task.train is None and (task.data is None or task.loss is None):
         raise ConfigError(
@@ -75,7 +77,7 @@ def train(
         if after is not None:
             after(min((current + (min(done / of_round, 1) if of_round else 0)) / rounds, 1))
 
-    with framework.after_each_step(model, count):
+    with seeded(task.seed), framework.after_each_step(model, count):
         if task.train is None:
             of_round = math.ceil(len(_data(task)[0]) / task.batch)
             loss = task.loss or _no_loss

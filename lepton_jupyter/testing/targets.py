@@ -22,12 +22,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .client import AgentClient
-from .errors import KernelDied, LeptonError, UnknownJob
-from .job import JobId, NativeId, Resources, new_job_id
-from .outputs import Output, fold
-from .targets._base import READER, Target, TargetStatus
-from .wire import Event
+from ..client import AgentClient
+from ..errors import KernelDied, LeptonError, UnknownJob
+from ..job import JobId, NativeId, Resources, new_job_id
+from ..outputs import Output, fold
+from ..targets._base import READER, Target, TargetStatus
+from ..wire import Event
 
 #: Longer than anything here takes; on its way out a test fails in words rather than hang.
 PATIENCE = 120.0
