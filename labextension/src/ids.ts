@@ -6,6 +6,7 @@ export const SIDEBAR = 'lepton-sidebar';
 /** Its sections. */
 export const JOBS = 'lepton-jobs';
 export const TARGETS = 'lepton-targets';
+export const MODELS = 'lepton-models';
 /** The domain of our translations, which lie in lepton_jupyter/locale. */
 export const DOMAIN = 'lepton_jupyter';
 

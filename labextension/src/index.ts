@@ -18,11 +18,12 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { JobActions } from './actions';
 import { Away } from './away';
 import { addCommands } from './commands';
-import { CommandIDs, DOMAIN, JOBS, PLUGIN, SIDEBAR, TARGETS } from './ids';
+import { CommandIDs, DOMAIN, JOBS, MODELS, PLUGIN, SIDEBAR, TARGETS } from './ids';
 import { createLepton } from './models';
 import { notebooks } from './notebooks';
 import { Notifier } from './notify';
 import { JobsPanel } from './panels/jobs';
+import { ModelsPanel, whenModels } from './panels/models';
 import { TargetsPanel } from './panels/targets';
 import { Preferences } from './preferences';
 import { runningJobs } from './running';
@@ -139,6 +140,18 @@ const sidebar: JupyterFrontEndPlugin<ILeptonPanels> = {
         trans
       })
     });
+    whenModels(lepton.jobs, () =>
+      widget.add({
+        id: MODELS,
+        title: trans.__('Models'),
+        rank: 300,
+        widget: new ModelsPanel({
+          lepton,
+          trans,
+          open: job => void commands.execute(CommandIDs.openJob, { job })
+        })
+      })
+    );
     // Notebook 7 keeps its left side for the notebook's own outline.
     shell.add(widget, labShell ? 'left' : 'right', { rank: RANK, type: 'Lepton' });
     restorer?.add(widget, SIDEBAR);

@@ -47,10 +47,33 @@ export interface IUsage {
   words: string;
 }
 
+/** What a model was or is; null where it was not measured. */
+export interface IModelFigures {
+  /** On disk. */
+  bytes: number | null;
+  memory: number | null;
+  metric: number | null;
+  /** Milliseconds to the answer to one example. */
+  ms: number | null;
+}
+
+/** A model that the job compressed. */
+export interface IModel {
+  name: string;
+  /** Framework and class. */
+  kind: string;
+  steps: string[];
+  before: IModelFigures;
+  after: IModelFigures;
+  /** Among the job's artifacts, by these names. */
+  files: { name: string; size: number | null }[];
+}
+
 export interface ITelemetry {
   progress?: IProgress;
   metric?: IMetric;
   usage?: IUsage;
+  models?: IModel[];
 }
 
 /** Who put a job's outputs into its notebook. */

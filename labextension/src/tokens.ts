@@ -50,7 +50,7 @@ export interface ILeptonPanel {
   id: string;
   /** Translated. */
   title: string;
-  /** Lower is higher up. Ours: targets 100, jobs 200. */
+  /** Lower is higher up. Ours: targets 100, jobs 200, models 300. */
   rank: number;
   widget: Widget;
 }

@@ -16,6 +16,7 @@ from ..wire import Event, from_json
 from ._curves import Curves
 from ._levels import Levels
 from ._measured import Measured
+from ._models import Models
 from ._readings import Step, lines_of, read_html, read_line, read_table
 
 #: Seconds of a job's time between looks at what it printed.
@@ -29,7 +30,7 @@ _TAG = re.compile("<[^>]*>")
 
 
 class Progress:
-    """What one job tells; `telemetry` has the keys ``progress``, ``metric`` and ``training`` once they are known."""
+    """What one job tells; `telemetry` has the keys ``progress``, ``metric``, ``training`` and ``models`` once known."""
 
     def __init__(self) -> None:
         self._recent: collections.deque[tuple[float, str, bytes]] = collections.deque()
@@ -40,7 +41,7 @@ class Progress:
         self._rows: list[str] = []  # of the table of results that was shown last
         self._widgets: dict[str, tuple[float, float, float]] = {}  # comm of a progress widget -> min, max, value
         self._levels, self._curves = Levels(), Curves()
-        self._measured = Measured()
+        self._measured, self._models = Measured(), Models()
 
     def add(self, event: Event) -> None:
         """Take note of an event."""
@@ -56,6 +57,8 @@ class Progress:
         if event.event != "iopub" or kind not in _TOLD or len(event.buffers) < 2:
             return
         body = event.buffers[1]
+        if kind == "display_data":
+            self._models.take(body)
         if kind == "comm_open" and (len(body) > _LARGE or b"ProgressModel" not in body):
             return
         self._recent.append((self._now, kind, body))
@@ -73,7 +76,7 @@ class Progress:
         progress = self._levels.telemetry() or measured.levels.telemetry()
         curves = (measured.logged, self._curves, measured.curves)
         metric = next((found for each in curves if (found := each.telemetry())), {})
-        return {**progress, **metric, **measured.training()}
+        return {**progress, **metric, **measured.training(), **self._models.telemetry()}
 
     def _look(self) -> None:
         """Read what came since the last look; the lines of one message, as if they had come evenly."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import routes_artifacts as files
 from . import routes_jobs as jobs
+from . import routes_models as models
 from . import routes_outputs as outputs
 from . import routes_targets as targets
 from .socket import StreamHandler
@@ -28,6 +29,7 @@ _ROUTES: tuple[tuple[str, type[Any]], ...] = (
     (rf"{_JOB}/cancel", jobs.CancelHandler),
     (rf"{_JOB}/retry", jobs.RetryHandler),
     (rf"{_JOB}/write", jobs.WriteHandler),
+    (r"lepton/api/models", models.ModelsHandler),
     (r"lepton/api/targets", targets.TargetsHandler),
     (_TARGET, targets.OneTargetHandler),
     (rf"{_TARGET}/test", targets.TestHandler),

@@ -121,7 +121,7 @@ function LeftFile({ file, url, bring, trans }: IFiles & { file: IArtifact }): JS
 }
 
 /** Let the browser save what is at `url`, under the name that the server gives it. */
-function save(url: string): void {
+export function save(url: string): void {
   const link = document.createElement('a');
   link.href = url;
   link.download = '';
