@@ -10,11 +10,12 @@ if TYPE_CHECKING:  # the command line shares our tables, and is light
 
 def register(shell: InteractiveShell) -> None:
     """Make every magic known to `shell`. Doing it twice is harmless."""
+    from .compress import CompressMagics
     from .fetch import FetchMagics
     from .jobs import JobMagics
     from .sync import SyncMagics
     from .target import TargetMagics
     from .train import TrainMagics
 
-    for magics in (TrainMagics, TargetMagics, JobMagics, FetchMagics, SyncMagics):
+    for magics in (TrainMagics, CompressMagics, TargetMagics, JobMagics, FetchMagics, SyncMagics):
         shell.register_magics(magics)

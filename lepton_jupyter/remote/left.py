@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..data import values
 from ..data.defining import define
 from ..errors import BlobMissing, MissingDependency, UnknownClass, ValueRefused, WireError
+from ..job import JobState
 from ..outputs.words import size as bytes_in_words
 from ..outputs.words import visible
 from .cargo import LIMIT
@@ -97,16 +98,26 @@ class Left:
         raise UnknownClass(f"{told.name} is made of more than {_CLASSES} classes that are not known here")
 
     def _define(self, unknown: UnknownClass, namespace: dict[str, Any]) -> bool:
-        """Whether the class that is not known here is one of the job's own cell, and known from now on."""
+        """Whether the class that is not known here is of this cell or an earlier one, and known from now on."""
         found = _OWN.search(unknown.message)
         if found is None or found[1] in namespace:
             return False
-        code = self._dispatcher.store.get(self._job_id).spec.code
         try:
-            return define(found[1], code, namespace)
+            return any(define(found[1], code, namespace) for code in self._cells())
         except Exception as error:
             words = f"the cell's class {found[1]} cannot be defined here: {type(error).__name__}: {error}"
             raise UnknownClass(words, hint="What it needs has to be here, too.") from error
+
+    def _cells(self) -> Iterator[str]:
+        """The code of the job; then that of all cells which its kernel had run before, in their order, as one."""
+        store = self._dispatcher.store
+        job = store.get(self._job_id)
+        yield job.spec.code
+        yield "\n".join(
+            other.spec.code
+            for other in reversed(store.list(target=job.spec.target, states=(JobState.COMPLETED,)))
+            if other.native_id == job.native_id and other.created <= job.created
+        )
 
 
 class _Told:
