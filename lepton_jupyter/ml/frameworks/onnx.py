@@ -10,8 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import ConfigError, MissingDependency
 from ._base import Array, Weight
+from ._onnx_macs import macs
 
 
 def onnxruntime() -> Any:
@@ -33,14 +36,33 @@ class OnnxModel:
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.data = data
+        options.log_severity_level = 3  # what it says of its own optimisations is no news to a notebook
+        self.data, self.threads = data, threads
         self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         self.names = [each.name for each in self._session.get_inputs()]
+        self._answers = [self._session.get_outputs()[0].name]
 
     def __call__(self, *inputs: Array) -> Array:
         """The model's (first) answer."""
-        answer: Array = self._session.run(None, dict(zip(self.names, inputs, strict=True)))[0]
+        answer: Array = self._session.run(self._answers, dict(zip(self.names, inputs, strict=True)))[0]
         return answer
+
+    def bound(self, *inputs: Array) -> Callable[[], Any]:
+        """What answers these very inputs, each time anew, as the runtime has them: without the way through numpy."""
+        binding = self._session.io_binding()
+        kept = [np.ascontiguousarray(part) for part in inputs]  # the runtime reads them where they lie
+        for name, part in zip(self.names, kept, strict=True):
+            binding.bind_cpu_input(name, part)
+        binding.bind_output(self._answers[0])
+
+        def run() -> Any:
+            self._session.run_with_iobinding(binding)
+            return binding, kept
+
+        return run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.data, self.threads)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the .onnx file."""
@@ -84,7 +106,11 @@ class Onnx:
         return tuple(arrays)
 
     def runner(self, model: OnnxModel, compiled: bool = False) -> Callable[[Sequence[Array]], Callable[[], Array]]:
-        return lambda inputs: lambda: model(*inputs)
+        # As for torch, whose inputs are tensors before and whose answer is one.
+        return lambda inputs: model.bound(*inputs)
+
+    def macs(self, model: OnnxModel, inputs: Sequence[Array]) -> int | None:
+        return macs(model.data, inputs, onnxruntime())
 
     def threads(self) -> int:
         return os.cpu_count() or 1

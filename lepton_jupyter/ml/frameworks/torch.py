@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
 from torch.optim import optimizer as torch_optimizer
+from torch.utils.flop_counter import FlopCounterMode
 
 from ...errors import ConfigError
 from ._base import Array, Weight
@@ -90,12 +93,10 @@ class Torch:
         ]
 
     def state(self, model: torch.nn.Module) -> dict[str, Array]:
-        return {
-            name: _numpy(value).copy() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
-        }
+        return {name: _numpy(value).copy() for name, value in _plain(model).items()}
 
     def restore(self, model: torch.nn.Module, arrays: dict[str, Array]) -> None:
-        mine = model.state_dict()
+        mine = _plain(model)
         wrong = sorted(set(mine) ^ set(arrays)) or [
             name for name, value in mine.items() if tuple(value.shape) != arrays[name].shape
         ]
@@ -197,8 +198,51 @@ class Torch:
 
         return prepare
 
+    def macs(self, model: torch.nn.Module, inputs: Sequence[Array]) -> int | None:
+        """As torch counts products and convolutions. Into recurrent layers it does not always see: we count those."""
+        recurrent, seen = 0, 0
+
+        def begin(*_: Any) -> None:
+            nonlocal seen
+            seen = counter.get_total_flops()
+
+        def end(module: torch.nn.RNNBase, _: Any, answer: tuple[Any, ...]) -> None:
+            nonlocal recurrent
+            made = answer[0].data if isinstance(answer[0], PackedSequence) else answer[0]
+            kernels = sum(weight.numel() for weight in module.parameters() if weight.ndim == 2)
+            recurrent += made.numel() // made.shape[-1] * kernels - (counter.get_total_flops() - seen) // 2
+
+        layers = [module for module in model.modules() if isinstance(module, torch.nn.RNNBase)]
+        handles = [each for layer in layers for each in (layer.register_forward_pre_hook(begin),
+                                                         layer.register_forward_hook(end))]  # fmt: skip
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # one operation that nobody counts, as attention's own are
+        counter = FlopCounterMode(display=False)
+        try:
+            with torch.no_grad(), _answering(model), sdpa_kernel(SDPBackend.MATH), counter:
+                model(*self.tensors(model, [part[:1] for part in inputs]))
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+            for handle in handles:
+                handle.remove()
+        return int(counter.get_total_flops()) // 2 + recurrent
+
     def threads(self) -> int:
         return int(torch.get_num_threads())
+
+
+def _plain(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The state, each tensor that is made of others (torchao's, which hold whole numbers and scales) taken apart."""
+    found: dict[str, torch.Tensor] = {}
+    left = [(name, value) for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)][::-1]
+    while left:
+        name, value = left.pop()
+        value = value.data if isinstance(value, torch.nn.Parameter) else value
+        if hasattr(value, "__tensor_flatten__"):
+            left += [(f"{name}.{part}", getattr(value, part)) for part in value.__tensor_flatten__()[0]][::-1]
+        else:
+            found[name] = value
+    return found
 
 
 def _numpy(tensor: torch.Tensor) -> Array:
