@@ -64,7 +64,7 @@ class Carry:
         began = time.perf_counter()
         found = files.collect([path], os.path.dirname(path), self._here, digests=f"{self._here.folder}.digests")
         travelled = send(self._link, self._here, found.blobs, _quiet)
-        files.place(found.tree, self._there, place)
+        files.place(found.tree, self._there, place, found.packs)
         return {"took": time.perf_counter() - began, "travelled": travelled}
 
     def stop(self) -> None:

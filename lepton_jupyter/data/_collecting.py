@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ._digests import Digests
 from ._ignore import Rules
+from ._packing import FEWEST, SMALL, Packs
 from ._tree import FILE, FOLDER, LINK, PROGRAM, Sink, Tree, link_stays, parents, shown
 
 _TRIES = 3
@@ -19,14 +20,22 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Collected:
-    """A tree whose contents are in the store; `blobs` is digest → size, `skipped` says what was left out and why."""
+    """A tree whose contents are in the store; `skipped` says what was left out and why.
+
+    `packs` tells of contents that are no blobs of their own in which pack each lies, and where; `sizes` are the packs'.
+    """
 
     tree: Tree = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    packs: dict[str, dict[str, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def blobs(self) -> dict[str, int]:
-        return {digest: size for digest, size, mode in self.tree.values() if mode in (FILE, PROGRAM)}
+        """What has to be where the tree is placed: digest → size."""
+        packed = {digest for places in self.packs.values() for digest in places}
+        files = {digest: size for digest, size, mode in self.tree.values() if mode in (FILE, PROGRAM)}
+        return {**self.sizes, **{digest: size for digest, size in files.items() if digest not in packed}}
 
     @property
     def size(self) -> int:
@@ -48,6 +57,8 @@ class Collector:
         self._tree: Tree = {}
         self._from: dict[str, str] = {}
         self._links: list[tuple[str, str]] = []
+        self._small: list[tuple[str, str, os.stat_result]] = []
+        self._packs = Packs(sink, digests)
         self._skipped: list[str] = []
 
     def add(self, path: str, name: str, rules: Rules, suffixes: tuple[str, ...] = ()) -> None:
@@ -68,12 +79,15 @@ class Collector:
 
     def result(self) -> Collected:
         """What was taken in. Raises ConfigError for a link that leads out of what the user named."""
+        self._settle()
         while self._links:
             links, self._links = self._links, []
             known = {*self._tree, *(parent for name in self._tree for parent in parents(name))}
             for path, name in links:
                 self._link(path, name, known)
-        return Collected(dict(sorted(self._tree.items())), tuple(self._skipped))
+            self._settle()
+        packs, sizes = self._packs.result()
+        return Collected(dict(sorted(self._tree.items())), tuple(self._skipped), packs=packs, sizes=sizes)
 
     def _folder(self, path: str, name: str, rules: Rules, suffixes: tuple[str, ...] = ()) -> None:
         waiting = [(path, name, rules)]
@@ -107,24 +121,43 @@ class Collector:
         if self._largest is not None and about.st_size > self._largest:
             self._skipped.append(f"{shown(name)} is larger ({about.st_size:,} bytes) than {self._largest:,} bytes")
             return
-        digest, size = self._digests.get(path, about), about.st_size
+        digest = self._digests.get(path, about)
+        if digest is not None and (self._packs.find(digest, about.st_size) or self._sink.has(digest)):
+            self._keep(name, _entry(digest, about.st_size, about), path)
+        elif about.st_size <= SMALL:
+            self._small.append((path, name, about))
+        else:
+            self._read(path, name, about, self._sink.put_file)
+
+    def _settle(self) -> None:
+        """Take in the small files that are not known; many of them are packed."""
+        small, self._small = self._small, []
+        take = self._packed if len(small) >= FEWEST else self._sink.put_file
+        for path, name, about in small:
+            self._read(path, name, about, take)
+
+    def _packed(self, path: str) -> str:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(SMALL + 1)
+        return self._packs.add(data) if len(data) <= SMALL else self._sink.put_file(path)
+
+    def _read(self, path: str, name: str, about: os.stat_result, take: Callable[[str], str]) -> None:
         try:
-            if digest is None or not self._sink.has(digest):
-                for _ in range(_TRIES):
-                    before, digest = about, self._sink.put_file(path)
-                    about = os.stat(path)
-                    if (before.st_mtime_ns, before.st_size) == (about.st_mtime_ns, about.st_size):
-                        self._digests.keep(path, about, digest)
-                        break
-                else:
-                    self._skipped.append(f"{shown(name)} was being written: it went as it was at one moment")
-                size = self._sink.size(str(digest))
+            for _ in range(_TRIES):
+                before, digest = about, take(path)
+                about = os.stat(path)
+                if (before.st_mtime_ns, before.st_size) == (about.st_mtime_ns, about.st_size):
+                    self._digests.keep(path, about, digest)
+                    break
+            else:
+                self._skipped.append(f"{shown(name)} was being written: it went as it was at one moment")
+            size = self._packs.size(digest)
         except FileNotFoundError:
             self._skipped.append(f"{shown(name)} was removed in the meantime")
             return
         except PermissionError as error:
             raise ConfigError(f"{shown(path)} cannot be read", hint="Leave it out by .leptonignore.") from error
-        self._keep(name, (str(digest), size, PROGRAM if about.st_mode & 0o100 else FILE), path)
+        self._keep(name, _entry(digest, size, about), path)
 
     def _link(self, path: str, name: str, known: set[str]) -> None:
         """A link stays one if what it leads to comes along; else its content comes if that lies inside the base."""
@@ -153,6 +186,10 @@ class Collector:
                 hint="Files outside the notebook's folder arrive by their own name. Rename one, or send one of them.",
             )
         self._tree[name], self._from[name] = entry, path
+
+
+def _entry(digest: str, size: int, about: os.stat_result) -> tuple[str, int, int]:
+    return digest, size, PROGRAM if about.st_mode & 0o100 else FILE
 
 
 def collect(paths: Iterable[str], base: str, sink: Sink, digests: str | None = None) -> Collected:

@@ -22,6 +22,7 @@ class Digests:
     def __init__(self, path: str | None) -> None:
         self._path = path
         self._new: list[tuple[bytes, int, int, int, str, float]] = []
+        self._moved: dict[str, tuple[str, int]] = {}
         self._database: sqlite3.Connection | None = None
 
     def __enter__(self) -> Digests:
@@ -34,14 +35,21 @@ class Digests:
                 "CREATE TABLE IF NOT EXISTS digests"
                 " (path BLOB PRIMARY KEY, inode INTEGER, mtime INTEGER, size INTEGER, digest TEXT, used REAL)"
             )
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS packed (digest TEXT PRIMARY KEY, pack TEXT, place INTEGER, used REAL)"
+            )
         return self
 
     def __exit__(self, *about: object) -> None:
         if self._database is not None:
             with contextlib.closing(self._database) as database, contextlib.suppress(sqlite3.Error), database:
-                database.execute("DELETE FROM digests WHERE used < ?", (time.time() - _FORGET,))
+                forgotten = (time.time() - _FORGET,)
+                database.execute("DELETE FROM digests WHERE used < ?", forgotten)
+                database.execute("DELETE FROM packed WHERE used < ?", forgotten)
                 database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?, ?)", self._new)
-        self._new, self._database = [], None
+                moved = [(digest, *place, time.time()) for digest, place in self._moved.items()]
+                database.executemany("INSERT OR REPLACE INTO packed VALUES (?, ?, ?, ?)", moved)
+        self._new, self._moved, self._database = [], {}, None
 
     def get(self, path: str, about: os.stat_result) -> str | None:
         """The digest of the file at `path` if it is the file that it was."""
@@ -51,6 +59,19 @@ class Digests:
             with contextlib.suppress(sqlite3.Error):
                 found = self._database.execute(query, (os.fsencode(path), *_mark(about))).fetchone()
         return str(found[0]) if found else None
+
+    def place(self, digest: str) -> tuple[str, int] | None:
+        """The pack that has this content, and where in it."""
+        found = self._moved.get(digest)
+        if found is None and self._database is not None:
+            query = "SELECT pack, place FROM packed WHERE digest = ?"
+            with contextlib.suppress(sqlite3.Error):
+                found = self._database.execute(query, (digest,)).fetchone()
+        return (str(found[0]), int(found[1])) if found and found[0] else None
+
+    def move(self, digest: str, pack: str, place: int) -> None:
+        """Remember which pack has a content now; "" when none has."""
+        self._moved[digest] = pack, place
 
     def keep(self, path: str, about: os.stat_result, digest: str) -> None:
         """Remember what was read."""

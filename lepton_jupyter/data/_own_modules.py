@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from ._collecting import Collected, Collector
 from ._digests import Digests
 from ._ignore import Rules
+from ._packing import merge
 from ._tree import Sink, Tree
 
 #: Larger files of a package stay here.
@@ -50,6 +51,8 @@ def find(
     tree: Tree = {}
     skipped: list[str] = []
     own: list[str] = []
+    packs: dict[str, dict[str, int]] = {}
+    sizes: dict[str, int] = {}
     seen = set(_NEVER)
     with Digests(digests) as known:
         while waiting:
@@ -69,11 +72,13 @@ def find(
             for place in places:
                 got = _collect(name, place, spec, sink, known, largest)
                 tree.update(got.tree)
+                merge(packs, got.packs)
+                sizes |= got.sizes
                 skipped += got.skipped
                 for path in (path for path in got.tree if path.endswith(".py")):
                     waiting += _imported_by(os.path.join(os.path.dirname(place), path))
                 skipped += [f"{path} was compiled for this machine" for path in got.tree if path.endswith(_COMPILED)]
-    return Found(dict(sorted(tree.items())), tuple(skipped), tuple(sorted(own)))
+    return Found(dict(sorted(tree.items())), tuple(skipped), packs, sizes, modules=tuple(sorted(own)))
 
 
 def _collect(name: str, place: str, spec: ModuleSpec, sink: Sink, known: Digests, largest: int) -> Collected:

@@ -14,11 +14,11 @@ import stat
 from collections.abc import Iterator
 
 from ..errors import LeptonError, WireError
-from ._tree import FOLDER, LINK, OURS, PROGRAM, Source, is_case_blind, no_room, shown
+from ._contents import Contents, write
+from ._tree import FOLDER, LINK, OURS, PROGRAM, is_case_blind, no_room, shown
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_PIECE = 1 << 20
 
 
 class Folder:
@@ -61,7 +61,7 @@ class Folder:
         fd, name = self._parent(path, make=False)
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=fd)
 
-    def put(self, path: str, entry: tuple[str, int, int], blobs: Source, *, replace: bool = True) -> None:
+    def put(self, path: str, entry: tuple[str, int, int], contents: Contents, *, replace: bool = True) -> None:
         """Write what a checked `entry` tells. Without `replace`, what is there stays, and the disk has all on return.
 
         Raises LeptonError when something is in the way or the disk is full.
@@ -72,22 +72,19 @@ class Folder:
             elif entry[2] == LINK:
                 self._link(path, entry[0], replace)
             else:
-                self._file(path, entry, blobs, replace)
+                self._file(path, entry, contents, replace)
         except OSError as error:
             raise LeptonError(
                 f"{shown(path)} cannot be written in {self.path}: {error.strerror}",
                 hint="Files before it were written; try again when this is mended, or name another folder.",
             ) from error
 
-    def _file(self, path: str, entry: tuple[str, int, int], blobs: Source, replace: bool) -> None:
+    def _file(self, path: str, entry: tuple[str, int, int], contents: Contents, replace: bool) -> None:
         digest, size, mode = entry
-        with open(blobs.path(digest), "rb") as source:
-            if os.fstat(source.fileno()).st_size != size:
-                raise WireError(f"{shown(path)} was refused: it is not of the announced size ({size:,} bytes)")
-            with self._new(path, self._most & (0o777 if mode == PROGRAM else 0o666), replace) as fd:
-                _copy(source.fileno(), fd, size)
-                if not replace:
-                    os.fsync(fd)
+        with self._new(path, self._most & (0o777 if mode == PROGRAM else 0o666), replace) as fd:
+            contents.write(path, digest, size, fd)
+            if not replace:
+                os.fsync(fd)
 
     def _link(self, path: str, target: str, replace: bool) -> None:
         fd, name = self._parent(path, make=True)
@@ -99,7 +96,7 @@ class Folder:
     def data(self, path: str, data: bytes) -> None:
         """Write a small file of our own."""
         with self._new(path, 0o600, True) as fd:
-            _write(fd, data)
+            write(fd, data)
 
     def remove(self, path: str) -> None:
         """Remove a file or link, and the folders above it that are empty then."""
@@ -179,30 +176,6 @@ class Folder:
     def _back(self, count: int) -> None:
         while len(self._open) > count:
             os.close(self._open.pop()[1])
-
-
-def _copy(source: int, target: int, size: int) -> None:
-    """Exactly `size` bytes, inside the kernel and sharing blocks where the file system can."""
-    left = size
-    if hasattr(os, "copy_file_range"):
-        with contextlib.suppress(OSError):
-            while left:
-                count = os.copy_file_range(source, target, min(left, 1 << 30))
-                if not count:
-                    break
-                left -= count
-    while left:
-        data = os.read(source, min(left, _PIECE))
-        if not data:
-            raise WireError(f"a file ended {left:,} bytes before its announced size")
-        _write(target, data)
-        left -= len(data)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _publish(fd: int, temporary: str, name: str) -> None:

@@ -17,12 +17,14 @@ from typing import Any
 
 from ..errors import LeptonError, WireError
 from ._collecting import Collected, collect
+from ._contents import Contents
+from ._packing import merge
 from ._placing import Folder
 from ._tree import FILE, FOLDER, LINK, OURS, PROGRAM, Sink, Source, Tree, checked, clash, no_room, parents, shown
 
 __all__ = [
     "FILE", "Changed", "Collected", "Placed", "Sink", "Source", "State", "Tree",
-    "changed", "collect", "deliver", "place", "state",
+    "changed", "collect", "deliver", "merge", "place", "state",
 ]  # fmt: skip
 
 #: Path → (inode, time of change in ns, size) of every file in a folder.
@@ -42,19 +44,19 @@ class Placed:
     removed: tuple[str, ...] = ()
 
 
-def place(tree: Any, blobs: Source, folder: str) -> Placed:
-    """Bring `folder` to what `tree` tells; made when absent, for this user alone.
+def place(tree: Any, blobs: Source, folder: str, packs: Any = None) -> Placed:
+    """Bring `folder` to what `tree` tells; made when absent, for this user alone. `packs` is that of `Collected`.
 
     A file that was placed before from the same content stays as it is, also when a cell has changed it since. Files
     that were placed before and are no longer in a folder that the tree has as a whole are removed, unless they were
     changed. Each file appears whole or not at all. Raises, before anything is written, WireError for a tree that is not
     safe, LeptonError when the disk is full, names clash or a content is missing; later, when something is in the way.
     """
-    entries = checked(tree)
+    entries, contents = checked(tree), Contents(blobs, packs)
     with Folder(folder) as there:
         known = _read_placed(there)
         new = {path: entry for path, entry in entries.items() if not _is_there(there, path, entry, known)}
-        _check(there, entries, new, blobs)
+        _check(there, entries, new, contents)
         whole = [path for path, entry in entries.items() if entry[2] == FOLDER]
         gone = [
             path for path in known if any(_is_below(path, top) for top in whole) and not _is_in(path, entries, known)
@@ -64,7 +66,7 @@ def place(tree: Any, blobs: Source, folder: str) -> Placed:
             there.remove(path)
         try:
             for path, entry in sorted(new.items()):
-                there.put(path, entry, blobs)
+                there.put(path, entry, contents)
                 known[path] = [list(entry), _mark(there.stat(path))]
         finally:  # also of a part: the rest is written the next time
             if new or gone:
@@ -79,7 +81,7 @@ def deliver(tree: Any, blobs: Source, folder: str) -> tuple[str, ...]:
     A file that is there with the same content is left alone. Raises LeptonError, before anything is written, when
     another one is there by that name, when names clash or the disk is full; WireError for a tree that is not safe.
     """
-    entries = checked(tree)
+    entries, contents = checked(tree), Contents(blobs)
     with Folder(folder, private=False) as there:
         new = {path: entry for path, entry in entries.items() if not _same_content(there, path, entry)}
         taken = [path for path in new if there.stat(path) is not None]
@@ -88,9 +90,9 @@ def deliver(tree: Any, blobs: Source, folder: str) -> tuple[str, ...]:
                 f"{there.path} has other files by these names: {_some(taken)}; nothing was written",
                 hint="Move them away, or fetch into another folder.",
             )
-        _check(there, entries, new, blobs)
+        _check(there, entries, new, contents)
         for path, entry in sorted(new.items()):
-            there.put(path, entry, blobs, replace=False)
+            there.put(path, entry, contents, replace=False)
     return tuple(path for path, entry in new.items() if entry[2] != FOLDER)
 
 
@@ -149,11 +151,11 @@ def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                             yield path, entry.stat(follow_symlinks=False)
 
 
-def _check(there: Folder, entries: Tree, new: Tree, blobs: Source) -> None:
+def _check(there: Folder, entries: Tree, new: Tree, contents: Contents) -> None:
     """What can go wrong is found before anything is written."""
     for path, (digest, size, mode) in new.items():
-        if mode not in (FOLDER, LINK) and os.stat(blobs.path(digest)).st_size != size:
-            raise WireError(f"{shown(path)} was refused: it is not of the announced size ({size:,} bytes)")
+        if mode not in (FOLDER, LINK):
+            contents.check(path, digest, size)
     need = sum(size for _, size, _ in new.values())
     if need > there.free:
         raise no_room(there.path, need)

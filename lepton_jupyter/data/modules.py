@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from ..errors import WireError
+from ._contents import Contents
 from ._own_modules import GONE, Found, find
 from ._placing import Folder
 from ._present import left_alone
@@ -33,11 +34,11 @@ __all__ = ["Found", "activate", "find", "install", "left_alone"]
 KEEP = 30 * 24 * 3600.0
 
 
-def install(tree: Any, blobs: Source, folder: str) -> dict[str, str]:
+def install(tree: Any, blobs: Source, folder: str, packs: Any = None) -> dict[str, str]:
     """Put the modules of `tree` into `folder`, each under its digest; name → its folder, "" for one that is gone.
 
-    What is there is not written again. A module appears whole or not at all. Raises WireError for a tree that is not
-    safe, LeptonError when the disk is full.
+    `packs` is that of `Found`. What is there is not written again. A module appears whole or not at all. Raises
+    WireError for a tree that is not safe, LeptonError when the disk is full.
     """
     parts: dict[str, Tree] = {}
     gone = []
@@ -48,7 +49,8 @@ def install(tree: Any, blobs: Source, folder: str) -> dict[str, str]:
             gone.append(name)
     for path, entry in checked({path: entry for path, entry in tree.items() if path not in gone}).items():
         parts.setdefault(path.partition("/")[0].partition(".")[0], {})[path] = entry
-    folders = {name: _install(part, blobs, folder) for name, part in parts.items()}
+    contents = Contents(blobs, packs)
+    folders = {name: _install(part, contents, folder) for name, part in parts.items()}
     _prune(folder)
     return {**folders, **{name: "" for name in gone if name not in folders}}
 
@@ -77,7 +79,7 @@ def activate(folders: Mapping[str, str], namespace: MutableMapping[str, Any] | N
     return reload.run(active, namespace if namespace is not None else {})
 
 
-def _install(part: Tree, blobs: Source, folder: str) -> str:
+def _install(part: Tree, contents: Contents, folder: str) -> str:
     digest = hashlib.sha256(json.dumps(sorted(part.items())).encode()).hexdigest()
     path = os.path.join(os.path.abspath(folder), digest)
     if os.path.isdir(path):
@@ -86,7 +88,7 @@ def _install(part: Tree, blobs: Source, folder: str) -> str:
     try:
         with Folder(made) as there:
             for name, entry in sorted(part.items()):
-                there.put(name, entry, blobs)
+                there.put(name, entry, contents)
         os.rename(made, path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):

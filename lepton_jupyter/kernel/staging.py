@@ -3,7 +3,8 @@
 The cargo of a cell is a JSON document in the host's blob store, made by `remote.cargo` on the user's side::
 
     {"in": {name: digest of the value's document}, "source": …, "modules": {path: …}, "files": {path: …},
-     "urls": [URL], "out": [name], "pickle": [name], "limit": bytes, "blobs": {digest: size}}
+     "packs": {digest: {digest of a file: where it begins}}, "urls": [URL], "out": [name], "pickle": [name],
+     "limit": bytes, "blobs": {digest: size}}
 
 A name that the kernel got before, by the same digest, is left alone: what cells made of it since stays.
 """
@@ -39,7 +40,8 @@ class Staging:
         self._work = ""  # the folder of this kernel's files, once it has one
         self._before: State = {}
         self._blobs: BlobStore | None = None
-        kernel.shell.builtin_trap.auto_builtins["lepton"] = Lepton(self.leave)  # as `display` is
+        self.lepton = Lepton(self.leave)
+        kernel.shell.builtin_trap.auto_builtins["lepton"] = self.lepton  # as `display` is
 
     def begin(self, about: dict[str, Any]) -> None:
         """A job begins: `root` on this host, `job`, `kernel`, and `cargo`, the digest of what it brings."""
@@ -55,8 +57,14 @@ class Staging:
             self._values()
             self._say("RUNNING")
         except BaseException as error:  # noqa: BLE001 - also an interrupt: without a reply the job would never end
-            return self._failure(error)
+            return self.failure(error)
         return None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How the cell shall train: kernel.training."""
+        options: dict[str, Any] = self._cargo.get("training", {})
+        return options
 
     def take_out(self, succeeded: bool) -> dict[str, Any]:
         """What the notebook asked for, and what the cell wrote: the part of the reply that tells of it."""
@@ -113,7 +121,8 @@ class Staging:
             from ..data import modules
 
             folder = os.path.join(self._about["root"], "modules")
-            installed = modules.install(modules.left_alone(tree, folder, self._present), self._store, folder)
+            own = modules.left_alone(tree, folder, self._present)
+            installed = modules.install(own, self._store, folder, self._cargo.get("packs"))
             modules.activate(installed, self._namespace)
 
     def _files(self) -> None:
@@ -126,7 +135,7 @@ class Staging:
         self._work = os.path.join(self._about["root"], "work", str(self._about["kernel"]))
         os.makedirs(self._work, mode=0o700, exist_ok=True)
         if tree:
-            files.place(tree, self._store, self._work)
+            files.place(tree, self._store, self._work, self._cargo.get("packs"))
         for url in urls or ():
             from ..data import storage
 
@@ -213,7 +222,8 @@ class Staging:
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
         self._kernel.send_response(self._kernel.iopub_socket, msg_type, content)
 
-    def _failure(self, error: BaseException) -> dict[str, Any]:
+    def failure(self, error: BaseException) -> dict[str, Any]:
+        """The reply of a cell that failed before it ran."""
         shown = {"ename": type(error).__name__, "evalue": str(error), "traceback": [_words(error)]}
         sys.stdout.flush()
         sys.stderr.flush()

@@ -31,6 +31,7 @@ class Asked:
     files: tuple[str, ...] = ()  # paths and URLs
     pickle: frozenset[str] = frozenset()
     near: Path = field(default_factory=Path)  # the notebook's folder
+    training: Mapping[str, Any] = field(default_factory=dict)  # how the cell shall train: kernel.training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +83,7 @@ def pack(code: str, namespace: Mapping[str, Any], asked: Asked, store: BlobStore
     notes: list[str] = []
     digests = os.path.join(store.folder, "files.db")
     sent: dict[str, files.Collected] = {}
+    packs: dict[str, dict[str, int]] = {}
     if imports and asked.bring != "none":
         sent["modules"] = modules.find(imports, asked.near, store, digests)
     if paths := [path for path in asked.files if "://" not in path]:
@@ -90,13 +92,18 @@ def pack(code: str, namespace: Mapping[str, Any], asked: Asked, store: BlobStore
         if found.tree:
             cargo[kind] = found.tree
             blobs |= found.blobs
+            files.merge(packs, found.packs)
             what = kind if found.count != 1 else kind[:-1]
             notes += [f"{found.count:,} {what} ({bytes_in_words(found.size)})"] if found.blobs else []
             notes += found.skipped
+    if packs:
+        cargo["packs"] = packs
     if urls := [path for path in asked.files if "://" in path]:
         cargo["urls"] = urls
     if asked.leave:
         cargo |= {"out": list(asked.leave), "pickle": sorted(asked.pickle)}
+    if asked.training:
+        cargo["training"] = dict(asked.training)
     if cargo == {"in": {}}:
         return Packed(imports=imports)
     cargo["blobs"] = blobs

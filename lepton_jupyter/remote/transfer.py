@@ -12,7 +12,7 @@ from typing import Any
 
 from ..blobs import BlobStore, Digest, Part, checked_size
 from ..client import AgentClient, Answer
-from ..errors import BlobDamaged, BlobMissing, WireError
+from ..errors import BlobDamaged, BlobMissing, HostStorage, WireError
 from ..wire import deflated, inflated
 from ._flow import Frame, Piece, Progress, Transfer, count, have
 
@@ -21,6 +21,8 @@ from ._flow import Frame, Piece, Progress, Transfer, count, have
 _LARGE, _STEP, _BLOCK, _COPIED, _STRANGERS = 1 << 20, 64 << 10, 1 << 20, 4 << 20, 256
 #: So many blobs are looked into for an earlier version.
 _CANDIDATES = 8
+#: So few bytes go unasked over a link that brought data before: a question would cost a round trip.
+_UNASKED = 32 << 10
 
 
 def send(client: AgentClient, store: BlobStore, digests: Collection[Digest], progress: Progress) -> int:
@@ -56,8 +58,21 @@ class _Sending(Transfer):
         super().__init__(client, store, sizes, progress)
         self._bases: dict[Digest, Digest | None] = {}
         self._strange: dict[Digest, int] = {}  # steps without a match
+        self._ask = not client.known or sum(sizes.values()) > _UNASKED
+
+    def run(self) -> int:
+        try:
+            return super().run()
+        except HostStorage:
+            if self._ask:
+                raise
+            self._ask = True  # it makes room when it is asked what it has
+            return super().run()
 
     def missing(self) -> dict[Digest, int]:
+        if not self._ask and not self.there:
+            return dict.fromkeys(self.sizes, 0)
+        self._ask = True
         if self.failures:
             self._bases = dict.fromkeys(self.sizes)
             for digest in self.sizes:

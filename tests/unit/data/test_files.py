@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from lepton_jupyter.blobs import BlobStore
-from lepton_jupyter.data import _placing
+from lepton_jupyter.data import _contents, _placing
 from lepton_jupyter.data.files import changed, collect, deliver, place, state
 from lepton_jupyter.errors import ConfigError, LeptonError, WireError
 
@@ -378,7 +378,7 @@ def test_a_folder_that_becomes_a_link_while_files_are_written(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    copy = _placing._copy
+    copy = _contents._copy
 
     def race(source: int, target: int, size: int) -> None:
         copy(source, target, size)
@@ -386,7 +386,7 @@ def test_a_folder_that_becomes_a_link_while_files_are_written(
             (there / "d").rename(there / "moved")
             (there / "d").symlink_to(outside)
 
-    monkeypatch.setattr(_placing, "_copy", race)
+    monkeypatch.setattr(_contents, "_copy", race)
     place({f"d/{name}": entry for name, entry in tree_of(store, a="1", b="2").items()}, store, str(there))
     assert os.listdir(outside) == []
     assert listing(there / "moved") == {"a", "b"}
@@ -472,7 +472,7 @@ def test_a_full_disk_leaves_no_half_file(there: Path, store: Store, monkeypatch:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     tree = tree_of(store, a="1")
-    monkeypatch.setattr(_placing, "_copy", full)
+    monkeypatch.setattr(_contents, "_copy", full)
     with pytest.raises(LeptonError, match="no room"):
         place(tree, store, str(there))
     assert listing(there) == set()
@@ -543,13 +543,13 @@ def test_what_came_back_is_written_and_never_over_the_users_files(there: Path, s
 def test_a_file_that_appears_meanwhile_is_not_overwritten(
     there: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = _placing._copy
+    copy = _contents._copy
 
     def race(source: int, target: int, size: int) -> None:
         copy(source, target, size)
         (there / "a").write_text("mine")
 
-    monkeypatch.setattr(_placing, "_copy", race)
+    monkeypatch.setattr(_contents, "_copy", race)
     with pytest.raises(LeptonError, match="cannot be written"):
         deliver(tree_of(store, a="theirs"), store, str(there))
     assert (there / "a").read_text() == "mine" and os.listdir(there) == ["a"]
