@@ -63,6 +63,8 @@ export interface IModel {
   /** Framework and class. */
   kind: string;
   steps: string[];
+  /** What its metric is called. */
+  judged: string;
   before: IModelFigures;
   after: IModelFigures;
   /** Among the job's artifacts, by these names. */

@@ -123,6 +123,7 @@ def _summary(report: Any, name: str, files: Mapping[str, int]) -> dict[str, Any]
         "name": name,
         "kind": f"{kind.__module__.partition('.')[0]}.{kind.__name__}",
         "steps": list(report.steps),
+        "judged": report.judged,
         "before": of(report.before),
         "after": of(report.after),
         "files": [{"name": file, "size": size} for file, size in files.items()],

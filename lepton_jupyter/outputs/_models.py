@@ -47,6 +47,7 @@ def _model(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": _text(summary["name"]),
         "kind": _text(summary["kind"]),
+        "judged": _text(summary["judged"]),
         "steps": [_text(step) for step in summary["steps"][:_MOST]],
         **{side: _figures(summary[side]) for side in ("before", "after")},
         "files": [{"name": _text(file["name"]), "size": _number(file["size"])} for file in summary["files"][:_MOST]],

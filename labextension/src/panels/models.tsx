@@ -100,7 +100,7 @@ function Figures({ model, trans }: { model: IModel; trans: TranslationBundle }):
       times: true
     },
     { what: trans.__('one answer'), was: before.ms, is: after.ms, words: inMs, times: true },
-    { what: trans.__('metric'), was: before.metric, is: after.metric, words: figure, times: false }
+    { what: model.judged, was: before.metric, is: after.metric, words: figure, times: false }
   ];
   return (
     <table className="lp-Model-figures">

@@ -13,6 +13,7 @@ function model(name: string, more: Partial<IModel> = {}): IModel {
     name,
     kind: 'torch.CNN',
     steps: ['Structured(keep=0.5)', 'Quantizing'],
+    judged: 'accuracy',
     before: { bytes: 40960, memory: 40000, metric: 0.972, ms: 1.2 },
     after: { bytes: 2048, memory: 8000, metric: 0.968, ms: 0.4 },
     files: [{ name: `${name}.lepton`, size: 1024 }],
@@ -54,7 +55,7 @@ it('says what each model was and is', () => {
     ['on disk', '40 KB', '2 KB', '20×'],
     ['in memory', '39 KB', '7.8 KB', '5.0×'],
     ['one answer', '1.2 ms', '0.4 ms', '3.0×'],
-    ['metric', '0.972', '0.968', '']
+    ['accuracy', '0.972', '0.968', '']
   ]);
   expect(host.textContent).toContain('Structured(keep=0.5) → Quantizing');
   expect(host.textContent).toContain('torch.CNN · gpu1');
