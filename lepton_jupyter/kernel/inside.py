@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..ml.metrics import Meter
+    from .checkpoints import Checkpoints
 
 
 class Lepton:
@@ -15,11 +18,55 @@ class Lepton:
 
     def __init__(self, leave: Callable[[str, str], None]) -> None:
         self._leave = leave
+        self.params: dict[str, Any] = {}  # a trial's values: %%lepton_tune
         self._meter: Meter | None = None
+        self._checkpoints: Checkpoints | None = None
 
-    def log_into(self, meter: Meter) -> None:
-        """From now on `log` tells `meter`."""
-        self._meter = meter
+    def begin(self, meter: Meter, checkpoints: Checkpoints | None) -> None:
+        """A cell begins: `log` tells `meter`, and its checkpoints are these."""
+        self._meter, self._checkpoints = meter, checkpoints
+
+    def epochs(self, count: int) -> Iterator[int]:
+        """`range(count)`, with progress; with ``--resume`` and after `restore`, less the epochs that are done.
+
+        ::
+
+            lepton.restore(model=model, optimizer=optimizer)
+            for epoch in lepton.epochs(20):
+                ...
+                lepton.checkpoint(model=model, optimizer=optimizer)
+        """
+        meter = self._meter
+        assert meter is not None  # is there before any cell of the notebook's runs
+        for epoch in self._kept().epochs(count):
+            meter.in_epoch(epoch, count)
+            yield epoch
+        meter.in_epoch(count, count)
+
+    def checkpoint(self, **objects: Any) -> None:
+        """Keep these as they are now, and where random numbers are: ``lepton.checkpoint(model=model, best=0.93)``.
+
+        PyTorch's modules, optimizers, schedulers and scalers, Keras' models and optimizers, random number generators;
+        and plain values, which `restore` returns. Without a pickle; written in the background, the last three are kept.
+        Raises Untransferable for what has no safe format, HostStorage if the one before could not be written.
+        """
+        self._kept().checkpoint(objects)
+
+    def restore(self, **objects: Any) -> dict[str, Any] | None:
+        """With ``--resume``: put these back as the newest checkpoint of this cell has them.
+
+        Returns the plain values of that checkpoint; None if there is none, or without ``--resume``. Raises ConfigError
+        for objects that it does not have, or that were built in another way.
+        """
+        return self._kept().restore(objects)
+
+    def _kept(self) -> Checkpoints:
+        if self._checkpoints is None:
+            raise ConfigError(
+                "checkpoints belong to a cell that is sent with %%lepton_train and calls lepton itself",
+                hint="Call lepton.epochs, checkpoint and restore in the cell itself, not only in a module it imports.",
+            )
+        return self._checkpoints
 
     def log(self, *, step: float | None = None, **values: Any) -> None:
         """Tell metrics: ``lepton.log(val_accuracy=0.93, step=400)``. They are drawn and kept with the job.
@@ -27,7 +74,7 @@ class Lepton:
         Numbers, or tensors of one number; a GPU is waited for. Raises TypeError or ValueError, with the name of what
         is no number.
         """
-        assert self._meter is not None  # is there before any cell of the notebook's runs
+        assert self._meter is not None  # as above
         self._meter.log(values, step)
 
     def artifact(self, path: str | os.PathLike[str], name: str = "") -> None:
@@ -47,4 +94,7 @@ class Lepton:
                 self._leave(whole, os.path.join(called, os.path.relpath(whole, path)))
 
     def __repr__(self) -> str:
-        return "lepton: log(loss=…) tells a metric, artifact(path) keeps a file with the job"
+        return (
+            "lepton: log(loss=…) tells a metric, artifact(path) keeps a file with the job; "
+            "epochs(n), checkpoint(…) and restore(…) let a training be resumed"
+        )

@@ -13,6 +13,7 @@ import importlib
 import importlib.machinery
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ def main() -> None:
             failed = staging.bring_in() if about.get("cargo") else None
             if failed is not None:
                 return failed
-            metering = self._meter()
-            metering.begin()
-            try:
+            with ExitStack() as around:
+                try:
+                    self._prepare(staging, about, around)
+                except BaseException as error:  # noqa: BLE001 - without a reply the job would never end
+                    return staging.failure(error)
                 reply = await super().do_execute(code, silent, *args, **options)  # type: ignore[no-untyped-call]
-            finally:
-                metering.end()
             left = staging.take_out(reply.get("status") == "ok")
             return {**reply, "lepton": left} if left else reply
 
@@ -64,13 +65,28 @@ def main() -> None:
                 self._staging = Staging(self)
             return self._staging
 
-        def _meter(self) -> Metering:
+        def _prepare(self, staging: Staging, about: dict[str, Any], around: ExitStack) -> None:
+            """What is put around the cell: its metrics are told, its checkpoints kept, and it trains as was asked."""
             if self._metering is None:
                 from .metering import Metering
 
                 self._metering = Metering(self)
-                self.shell.builtin_trap.auto_builtins["lepton"].log_into(self._metering.meter)  # type: ignore[union-attr]
-            return self._metering
+            around.enter_context(self._metering.told())
+            training, checkpoints = staging.training, None
+            if training.get("cell"):
+                from .checkpoints import Checkpoints, Folder
+
+                path = os.path.join(about["root"], "checkpoints", about["kernel"], training["cell"])
+                folder = Folder(path, about["job"])
+                checkpoints = Checkpoints(folder, bool(training.get("resume")), self.shell.user_ns)  # type: ignore[union-attr]
+                around.callback(checkpoints.settle, _tell)
+                if checkpoints.resume:
+                    self._metering.meter.callbacks.append(folder.of_keras)
+            staging.lepton.begin(self._metering.meter, checkpoints)
+            if training:
+                from .training import trained
+
+                around.enter_context(trained(training, _tell))
 
     class LeptonKernelApp(IPKernelApp):
         name = "ipython-kernel"
@@ -82,6 +98,11 @@ def main() -> None:
 
     _share_name()
     LeptonKernelApp.launch_instance()
+
+
+def _tell(text: str) -> None:
+    """Show the user one line among the cell's outputs."""
+    sys.stderr.write(f"lepton: {text}\n")
 
 
 def _share_name() -> None:

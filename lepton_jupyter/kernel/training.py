@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def trained(options: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator[None]:
-    """Within: training goes as `options` say. `tell` shows the user one line. Raises LeptonError before the cell runs."""
+    """Within: training goes as `options` say; `tell` shows the user one line. Raises LeptonError before the cell."""
     with ExitStack() as stack:
         if options.get("precision") or options.get("compile"):
             from ..ml import precision

@@ -51,11 +51,13 @@ def send(
     magic: str,
     leave: tuple[str, ...] = (),
     imports: Collection[str] = (),
+    training: Mapping[str, Any] | None = None,
 ) -> bool:
     """Run `code` on the target that the flags name, its outputs in the present cell; whether it ended well here.
 
     False: it was detached and runs on. What it shall `leave` is then in the notebook, too. `imports` are packages that
-    it needs besides those it names. `magic` is the line that sent it. Raises what the cell ends with, and LeptonError.
+    it needs besides those it names. `magic` is the line that sent it, `training` the options of `kernel.training`.
+    Raises what the cell ends with, and LeptonError.
     """
     from ..remote.cargo import Asked, pack  # takes its time
 
@@ -66,6 +68,7 @@ def send(
         files=tuple(asked.files),
         pickle=frozenset(names(asked.allow_pickle)),
         near=Path.cwd(),
+        training=training or {},
     )
     packed = pack(code, shell.user_ns, wanted, dispatcher().blobs)
     env, path = None, notebook_path(shell)

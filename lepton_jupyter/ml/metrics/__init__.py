@@ -6,9 +6,9 @@ thread looks at what they kept once in a while, so that no step waits for a GPU.
 """
 
 from ._arrivals import when_imported
-from .meter import Meter, Reading
+from .meter import Listener, Meter, Reading
 
-__all__ = ["Meter", "Reading", "watch"]
+__all__ = ["Listener", "Meter", "Reading", "watch"]
 
 
 def watch(meter: Meter) -> None:

@@ -29,38 +29,63 @@ class Reading:
     loops: list[Loop] = field(default_factory=list)  # the outermost first
 
 
+class Listener:
+    """Is told at once, in the thread that trains, and may end the training by what it raises. Does nothing by itself."""
+
+    def stepped(self) -> None:
+        """An optimizer has made a step."""
+
+    def ended_epoch(self) -> None:
+        """There are values that only an epoch has."""
+
+    def logged(self, values: dict[str, float | None]) -> None:
+        """The cell has logged these; None for what is not finite."""
+
+
 class Meter:
     """The training of one cell at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.listener: Listener | None = None
         self.arrived = threading.Event()  # there is something to read
         self.begin()
 
     def begin(self) -> None:
         """A cell begins: what an earlier one did is not its own."""
         self.steps = 0
+        self.callbacks: list[Callable[[], Any]] = []  # make what Keras' `fit` is to call besides
         self._epochs = 0
         self.due = True  # the next step shall look closer: at its gradients, and where in the cell it is
         self.owner: Any = None  # whose steps are counted: the first optimizer that made one
         self.sources: dict[str, Callable[[], dict[str, Any]]] = {}  # who knows values, by name
         self.loops: list[Loop] = []
+        self._outer: list[Loop] = []  # that the cell told us of
         self._logged: list[tuple[float, float | None, dict[str, float | None]]] = []
         self._seen = (0, 0, time.monotonic())  # steps, epochs and moment of the last reading
 
     def step(self) -> bool:
         """One step was made; True if this one shall look closer."""
         self.steps += 1
+        if self.listener is not None:
+            self.listener.stepped()
         if not self.due:
             return False
         self.due = False
         self.arrived.set()
         return True
 
+    def in_epoch(self, epoch: int, count: int) -> None:
+        """An epoch begins, as the cell itself says."""
+        self._outer = [Loop("epoch", epoch, count)] if count else []
+        self.epoch()
+
     def epoch(self) -> None:
         """Values came that only an epoch has: they are worth a reading of their own."""
         self._epochs += 1
         self.arrived.set()
+        if self.listener is not None:
+            self.listener.ended_epoch()
 
     def find_loops(self, frame: FrameType | None) -> None:
         """Note in which loops of the user's code this step is; `frame` is where it was called from."""
@@ -80,6 +105,8 @@ class Meter:
                 del self._logged[: MOST_LOGGED // 2]
             self._logged.append((time.time(), step, numbers))
         self.arrived.set()
+        if self.listener is not None:
+            self.listener.logged(numbers)
 
     def logged(self) -> list[tuple[float, float | None, dict[str, float | None]]]:
         """What `log` was given since the last call."""
@@ -104,7 +131,7 @@ class Meter:
         rate = (steps - before) / (now - then) if before and steps > before and now > then else None
         self._seen = steps, epochs, now
         self.due = True
-        return Reading(steps, rate, values, self.loops)
+        return Reading(steps, rate, values, [*self._outer, *self.loops])
 
 
 def number(value: Any) -> float | None:

@@ -1,0 +1,111 @@
+"""A training that is killed at some step goes on with `--resume`, and has the losses of one that was not killed."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+from tests.fakes.notebook import LiveNotebook
+
+CELL = """
+import os, random, signal
+import numpy as np, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+random.seed(1); np.random.seed(1); torch.manual_seed(1)
+x = torch.randn(96, 8)
+loader = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=16, shuffle=True)
+model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Linear(16, 1))
+optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+noise = np.random.default_rng(3)
+step = 0
+found = lepton.restore(model=model, optimizer=optimizer, scheduler=scheduler, noise=noise)
+losses = found["losses"] if found else []
+for epoch in lepton.epochs(6):
+    for features, wanted in loader:
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(features), wanted) * (1 + 0.01 * random.random() + 0.01 * noise.random())
+        loss.backward()
+        optimizer.step()
+        step += 1
+        if step == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+    scheduler.step()
+    losses.append(loss.item())
+    lepton.checkpoint(model=model, optimizer=optimizer, scheduler=scheduler, noise=noise, losses=losses, epoch=epoch)
+print(found["epoch"] if found else "from the start", [value.hex() for value in losses])
+"""
+KERAS = """
+import keras, numpy as np, os, signal
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+def begin(epoch, logs):
+    if epoch == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+kill = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
+history = model.fit(x, x.sum(1), epochs=4, shuffle=False, verbose=0, callbacks=[kill])
+print(len(history.epoch), float(history.history["loss"][-1]).hex())
+"""
+
+
+def said(text: str) -> str:
+    return re.sub("lepton: .*\n", "", text).strip().splitlines()[-1]
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_been(notebook: LiveNotebook) -> None:
+    whole = said(notebook.text("%%lepton_train --name whole\nKILL = 0\n" + CELL))
+    for kill in (random.randint(7, 18), random.randint(1, 18)):  # of the steps that are left after the first epoch
+        with pytest.raises(CellExecutionError, match="KernelDied"):
+            notebook.run(f"%%lepton_train --name killed --resume\nKILL = {kill}\n" + CELL)
+    resumed = said(notebook.text("%%lepton_train --name killed --resume\nKILL = 0\n" + CELL))
+    assert resumed.split(" ", 1)[0] in "01234"
+    assert resumed.split(" ", 1)[1] == whole.removeprefix("from the start ")
+
+
+def test_without_the_flag_it_begins_anew_and_old_runs_go(notebook: LiveNotebook, tmp_path: Path) -> None:
+    cell = "lepton.restore()\nfor epoch in lepton.epochs(5):\n    lepton.checkpoint(epoch=epoch)\nprint(epoch)"
+    for _ in range(3):
+        assert said(notebook.text(f"%%lepton_train --name again\n{cell}")) == "4"
+    (folder,) = (tmp_path / "state" / "host" / "checkpoints").glob("*/*")
+    kept = sorted(path.name for path in folder.glob("*/*"))
+    assert kept == sorted(["00000003", "00000004", "00000005"] * 2)  # of two runs
+    assert not list(folder.glob("*/*.part"))
+    done = "%%lepton_train --name again --resume\nprint(lepton.restore(), list(lepton.epochs(7)))"
+    assert said(notebook.text(done)) == "{'epoch': 4} [5, 6]"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("lepton.checkpoint()", "nothing to keep"),
+        ("lepton.checkpoint(lock=__import__('threading').Lock())", "lock"),
+        ("list(lepton.epochs(-1))", "whole number"),
+    ],
+    ids=["nothing", "no format", "epochs"],
+)
+def test_mistakes_are_said(notebook: LiveNotebook, code: str, words: str) -> None:
+    with pytest.raises(CellExecutionError, match=words):
+        notebook.run(f"%%lepton_train\n{code}")
+
+
+def test_what_does_not_fit_the_checkpoint_is_said(notebook: LiveNotebook) -> None:
+    notebook.run("%%lepton_train --name fit\nimport random\nlepton.checkpoint(dice=random.Random(), best=1)")
+    for code, words in (("lepton.restore()", "also has 'dice'"), ("lepton.restore(dice=1)", "and here it is value")):
+        with pytest.raises(CellExecutionError, match=words):
+            notebook.run(f"%%lepton_train --name fit --resume\n{code}")
+
+
+def test_keras_goes_on_by_itself(notebook: LiveNotebook) -> None:
+    whole = said(notebook.text("%%lepton_train --name whole\nKILL = -1\n" + KERAS))
+    with pytest.raises(CellExecutionError, match="KernelDied"):
+        notebook.run("%%lepton_train --name killed --resume\nKILL = 2\n" + KERAS)
+    resumed = said(notebook.text("%%lepton_train --name killed --resume\nKILL = -1\n" + KERAS))
+    assert resumed.split() == ["2", whole.split()[1]]
