@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Malformed, UnknownClass
+from ...errors import ConfigError, Malformed, UnknownClass
 from .codec import Codec, fields, library
 from .objects import _DataClass
 
@@ -37,7 +37,10 @@ class _FileModel(Codec):
         data = src.bytes(leaf)
         if not src.trust.is_host:
             self.check(data)
-        return getattr(library(self.module), self.name)(data)
+        try:
+            return getattr(library(self.module), self.name)(data)
+        except ConfigError as error:
+            raise Malformed(error.message) from error
 
     def check(self, data: bytes) -> None:
         """Raise Malformed for a file that must not be opened."""

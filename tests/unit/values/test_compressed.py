@@ -120,7 +120,8 @@ def test_a_host_can_name_only_figures_of_ours(module: str, name: str, road: Road
         road.receive(road.document(["lepton_jupyter.ml", module, name, [], []]))
 
 
-def test_bytes_that_are_no_model_are_malformed(road: Road) -> None:
+@pytest.mark.parametrize("tag", ["lepton_jupyter.onnx", "lepton_jupyter.litert"])
+def test_bytes_that_are_no_model_are_malformed(tag: str, road: Road) -> None:
     leaf = values.encode(b"x" * 100, road.store, name="data").doc["nodes"][-1][-1]
     with pytest.raises(Malformed):
-        road.receive(road.document(["lepton_jupyter.onnx", leaf]))
+        road.receive(road.document([tag, leaf]))
