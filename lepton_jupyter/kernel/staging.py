@@ -61,6 +61,11 @@ class Staging:
         return None
 
     @property
+    def root(self) -> str:
+        """Our folder on this host."""
+        return str(self._about["root"])
+
+    @property
     def training(self) -> dict[str, Any]:
         """How the cell shall train: kernel.training."""
         options: dict[str, Any] = self._cargo.get("training", {})

@@ -144,10 +144,12 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
       </p>
     );
   }
+  const training = job.telemetry.training?.words;
   const words = uses.value?.words || job.telemetry.usage?.words;
   return (
     <div className="lp-View-page">
       <JobHead job={job} commands={commands} trans={trans} />
+      {training && <p className="lp-View-words">{training}</p>}
       {words && <p className="lp-View-words">{words}</p>}
       <div className="lp-View-main">
         <div className="lp-View-charts">
