@@ -74,12 +74,19 @@ def main() -> None:
             around.enter_context(self._metering.told())
             training, checkpoints = staging.training, None
             if training.get("cell"):
-                from .checkpoints import Checkpoints, Folder
+                from .checkpoints import Bucket, Checkpoints, Folder
 
-                path = os.path.join(about["root"], "checkpoints", about["kernel"], training["cell"])
-                folder = Folder(path, about["job"])
-                checkpoints = Checkpoints(folder, bool(training.get("resume")), self.shell.user_ns)  # type: ignore[union-attr]
-                around.callback(checkpoints.settle, _tell)
+                folder = Folder(
+                    os.path.join(about["root"], "checkpoints", about["kernel"], training["cell"]), about["job"]
+                )
+                url = str(about.get("artifacts", ""))
+                bucket = None
+                if url:
+                    where = f"{url.rstrip('/')}/checkpoints/{training['cell']}"
+                    bucket = Bucket(where, staging.store, about.get("credentials"))
+                names = self.shell.user_ns  # type: ignore[union-attr]
+                checkpoints = Checkpoints(folder, bool(training.get("resume")), names, _tell, bucket)
+                around.callback(checkpoints.settle)
                 if checkpoints.resume:
                     self._metering.meter.callbacks.append(folder.of_keras)
             staging.lepton.begin(self._metering.meter, checkpoints)

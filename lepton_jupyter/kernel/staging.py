@@ -90,21 +90,22 @@ class Staging:
 
     def leave(self, path: str, name: str) -> None:
         """Keep a file of the job as an artifact. Raises OSError, LeptonError."""
-        digest = self._store.put_file(path)
-        left: dict[str, Any] = {"name": name, "size": self._store.size(digest), "digest": digest}
+        digest = self.store.put_file(path)
+        left: dict[str, Any] = {"name": name, "size": self.store.size(digest), "digest": digest}
         bucket = str(self._about.get("artifacts", ""))
         try:
             if bucket:
                 from ..data import storage
 
                 url = f"{bucket.rstrip('/')}/{self._about['job']}/{name}"
-                credentials, path = self._about.get("credentials"), self._store.path(digest)
-                left["url"] = storage.upload(path, url, self._store, digest=digest, credentials=credentials)
+                credentials, path = self._about.get("credentials"), self.store.path(digest)
+                left["url"] = storage.upload(path, url, self.store, digest=digest, credentials=credentials)
         finally:  # a bucket that does not take it leaves it here
             self._publish("lepton_artifact", left)
 
     @property
-    def _store(self) -> BlobStore:
+    def store(self) -> BlobStore:
+        """The host's blobs."""
         if self._blobs is None:
             from ..blobs import BlobStore
 
@@ -117,7 +118,7 @@ class Staging:
         return names
 
     def _document(self, digest: str) -> Any:
-        with open(self._store.path(digest), "rb") as file:
+        with open(self.store.path(digest), "rb") as file:
             return json.load(file)
 
     def _modules(self) -> None:
@@ -127,7 +128,7 @@ class Staging:
 
             folder = os.path.join(self._about["root"], "modules")
             own = modules.left_alone(tree, folder, self._present)
-            installed = modules.install(own, self._store, folder, self._cargo.get("packs"))
+            installed = modules.install(own, self.store, folder, self._cargo.get("packs"))
             modules.activate(installed, self._namespace)
 
     def _files(self) -> None:
@@ -140,12 +141,12 @@ class Staging:
         self._work = os.path.join(self._about["root"], "work", str(self._about["kernel"]))
         os.makedirs(self._work, mode=0o700, exist_ok=True)
         if tree:
-            files.place(tree, self._store, self._work, self._cargo.get("packs"))
+            files.place(tree, self.store, self._work, self._cargo.get("packs"))
         for url in urls or ():
             from ..data import storage
 
             credentials, progress = self._about.get("credentials"), self._progress(url)
-            storage.fetch(url, self._store, self._work, credentials=credentials, progress=progress)
+            storage.fetch(url, self.store, self._work, credentials=credentials, progress=progress)
         os.chdir(self._work)
         self._before = files.state(self._work)
 
@@ -173,7 +174,7 @@ class Staging:
             digest = news.pop(name, None)
             if digest is not None:
                 document, pickled = self._document(digest), name in pickles
-                namespace[name] = values.decode(document, self._store, trust=trust, allow_pickle=pickled)
+                namespace[name] = values.decode(document, self.store, trust=trust, allow_pickle=pickled)
                 self._known[name] = digest
 
         definitions = self._cargo.get("source")
@@ -195,11 +196,11 @@ class Staging:
             return {"error": f"the cell did not make a variable {name!r}"}
         value = self._namespace[name]
         try:
-            encoded = values.encode(value, self._store, name=name, allow_pickle=name in self._cargo.get("pickle", ()))
+            encoded = values.encode(value, self.store, name=name, allow_pickle=name in self._cargo.get("pickle", ()))
         except LeptonError as error:
             return {"error": error.message, "hint": error.hint}
         document = json.dumps(encoded.doc).encode()
-        digest = self._store.put(document)
+        digest = self.store.put(document)
         self._known[name] = digest  # what comes back unchanged need not be set again
         blobs = {**encoded.digests, digest: len(document)}
         about = {"doc": digest, "blobs": blobs, "size": encoded.size, "words": encoded.words}

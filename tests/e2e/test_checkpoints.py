@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from nbclient.exceptions import CellExecutionError
 
 from tests.fakes.notebook import LiveNotebook
+from tests.fakes.s3 import S3
 
 CELL = """
 import os, random, signal
@@ -101,6 +104,27 @@ def test_what_does_not_fit_the_checkpoint_is_said(notebook: LiveNotebook) -> Non
     for code, words in (("lepton.restore()", "also has 'dice'"), ("lepton.restore(dice=1)", "and here it is value")):
         with pytest.raises(CellExecutionError, match=words):
             notebook.run(f"%%lepton_train --name fit --resume\n{code}")
+
+
+def test_another_host_goes_on_from_the_bucket(
+    open_notebook: Callable[[], LiveNotebook], s3: S3, tmp_path: Path
+) -> None:
+    s3.make("runs")
+    (tmp_path / "lepton.toml").write_text('[targets.local]\nkind = "local"\nartifacts = "s3://runs/ours"\n')
+    notebook = open_notebook()
+    notebook.run(f"keys = {s3.credentials!r}")
+    magic = "%%lepton_train --name far --credentials keys"
+    assert said(notebook.text(f"{magic} --resume\nprint(lepton.restore())")) == "None"
+    notebook.run(f"{magic}\nfor epoch in lepton.epochs(5):\n    lepton.checkpoint(epoch=epoch)")
+    shutil.rmtree(tmp_path / "state" / "host" / "checkpoints")
+    resumed = notebook.text(f"{magic} --resume\nprint(lepton.restore(), list(lepton.epochs(7)))")
+    assert said(resumed) == "{'epoch': 4} [5, 6]"
+    (tmp_path / "lepton.toml").write_text('[targets.local]\nkind = "local"\nartifacts = "s3://nowhere"\n')
+    notebook = open_notebook()
+    notebook.run(f"keys = {s3.credentials!r}")
+    text = notebook.text(f"{magic} --fresh\nlepton.checkpoint(x=1)\nprint('done')")
+    assert "the checkpoint 1 is not in the bucket" in text
+    assert "done" in text
 
 
 def test_keras_goes_on_by_itself(notebook: LiveNotebook) -> None:

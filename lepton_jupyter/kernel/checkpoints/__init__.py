@@ -4,7 +4,8 @@ What a cell keeps is written in the background, one folder a checkpoint, and is 
 numbers go on as they would have. A training that was killed and goes on has the losses of one that was not.
 """
 
+from .bucket import Bucket
 from .folder import Folder
 from .saving import Checkpoints
 
-__all__ = ["Checkpoints", "Folder"]
+__all__ = ["Bucket", "Checkpoints", "Folder"]

@@ -56,6 +56,11 @@ class Folder:
         self.path, self.job = path, job
         self._fits = 0
 
+    @property
+    def first(self) -> str:
+        """Where a checkpoint belongs that this run did not make itself."""
+        return os.path.join(self.path, self.job, f"{0:08d}")
+
     def of_keras(self) -> Any:
         """Keras' own callback, which keeps each epoch of a `fit` and goes on there; one for each `fit` of a cell."""
         import keras
@@ -131,9 +136,7 @@ class _Source:
             for part in iter(lambda: file.read(1 << 20), b""):
                 found.update(part)
         if found.hexdigest() != digest:
-            raise HostStorage(
-                f"the checkpoint {self._folder} is damaged", hint="Remove it; an older one is used."
-            )
+            raise HostStorage(f"the checkpoint {self._folder} is damaged", hint="Remove it; an older one is used.")
         return path
 
 

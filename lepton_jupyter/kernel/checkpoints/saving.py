@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...errors import ConfigError, HostStorage
+from ...errors import ConfigError, HostStorage, LeptonError
+from .bucket import Bucket
 from .folder import Folder, Snapshot
 from .states import chance, put_back, put_chance_back, state
 
@@ -17,8 +18,16 @@ from .states import chance, put_back, put_chance_back, state
 class Checkpoints:
     """Of one run of a cell. Without `resume`, it begins anew and what an earlier run left stays as it is."""
 
-    def __init__(self, folder: Folder, resume: bool, namespace: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        resume: bool,
+        namespace: dict[str, Any],
+        tell: Callable[[str], None],
+        bucket: Bucket | None = None,
+    ) -> None:
         self._folder, self.resume, self._namespace = folder, resume, namespace
+        self._tell, self._bucket = tell, bucket
         self._number = 0
         self._epoch: int | None = None  # the one that goes on
         self._behind = 0  # epochs that the restored checkpoint had behind it
@@ -49,16 +58,22 @@ class Checkpoints:
 
         def write() -> None:
             try:
-                self._folder.write(number, snapshot)
+                path = self._folder.write(number, snapshot)
             except HostStorage as error:
                 self._failure = error
+                return
+            try:
+                if self._bucket is not None:
+                    self._bucket.write(path, number)
+            except (LeptonError, OSError) as error:  # it is on this host's disk, so the training goes on
+                self._tell(f"the checkpoint {number} is not in the bucket: {error}")
 
         self._writer = threading.Thread(target=write, name="lepton checkpoint")
         self._writer.start()
 
     def restore(self, objects: dict[str, Any]) -> dict[str, Any] | None:
         """Put the objects back; the plain values of the newest checkpoint, or None if nothing is to be resumed."""
-        path = self._folder.newest() if self.resume else ""
+        path = self._newest() if self.resume else ""
         if not path:
             return None
         found = self._folder.read(path, self._namespace)
@@ -88,9 +103,18 @@ class Checkpoints:
         if failure is not None:
             raise failure
 
-    def settle(self, tell: Callable[[str], None]) -> None:
+    def _newest(self) -> str:
+        """The folder of the newest checkpoint, of this host or else of the bucket; empty without one."""
+        path = self._folder.newest()
+        if not path and self._bucket is not None:
+            path = self._folder.first
+            if not self._bucket.fetch(path):
+                return ""
+        return path
+
+    def settle(self) -> None:
         """The cell has ended: as `wait`, but what failed is told."""
         try:
             self.wait()
         except HostStorage as error:
-            tell(f"{error.message}. {error.hint}")
+            self._tell(f"{error.message}. {error.hint}")
