@@ -1,4 +1,4 @@
-"""A model compressed by several compressors in a row, and measured before and after.
+"""A model compressed, and measured before and after: by the steps that are asked for, or by those that are found best.
 
 Runs in the kernel that holds the model. Nothing heavy is imported before its use.
 """
@@ -7,46 +7,69 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ..errors import ConfigError
-from . import frameworks
-from ._quiet import quiet
+from . import comparing
+from ._clock import Clock, seconds
+from ._given import Evaluate, Given, given
+from ._making import Maker
+from ._searched import RESERVE, searched
 from .compressors import Compressor, Task
 from .frameworks._base import Array
-from .measuring import Latency, latencies, layers, metric, sizes
-from .report import CompressionReport, Figures
-
-#: Batches that latencies are measured at.
-BATCHES = (1, 128)
+from .measuring import metric
+from .methods import steps as named
+from .methods import words
+from .report import CompressionReport
 
 
 def compress(
     model: Any,
     *,
-    methods: str | Sequence[str | Compressor] = "auto",
+    methods: str | Compressor | Sequence[str | Compressor] = "auto",
     data: Any = None,
     loss: Callable[..., Any] | None = None,
     train: Callable[[Any], object] | None = None,
-    evaluate: Callable[[Any], float | Sequence[float] | Array] | None = None,
+    evaluate: Evaluate | None = None,
     tolerance: float = 0.01,
     budget: float | str = "5m",
+    trials: int | None = None,
     sparsity: float | None = None,
     bits: int | None = None,
     student: Any = None,
     seed: int = 0,
-    inputs: Sequence[Array] | None = None,
+    inputs: Any = None,
     progress: Callable[[float, str], object] | None = None,
 ) -> CompressionReport:
-    """Compress a copy of the model by these methods, in this order, and measure what came of it."""
-    steps = [each for each in methods if not isinstance(each, str)]
-    if isinstance(methods, str) or len(steps) < len(methods):
-        raise ConfigError("methods by name come with the next commit", hint="Give Compressor objects.")
-    task = Task(train=train, data=data, loss=loss, seed=seed)
-    return run(model, steps, task, evaluate=evaluate, inputs=inputs)
+    """A smaller and faster copy of a trained model, and what it costs, as measured here.
+
+    `methods` are names out of methods.NAMES or Compressor objects, in order; "auto" searches, for `budget` (seconds, or
+    "90s", "5m"), for the best size and speed of which the metric is at most `tolerance` lower. `data` is (inputs…,
+    targets), a torch Dataset or DataLoader or a tf.data.Dataset; `loss(model, *batch)` shall shrink, or `train(model)`
+    is one round of the user's own training. `evaluate(model)` gives one number or one for each example, higher being
+    better; without it, a fifth of the data is held out and judged by. `sparsity`, `bits`, `student`: see methods.steps;
+    "auto" only takes the student. `inputs` are examples to measure time with, where there is no data. `trials` limits
+    the search: if that many fit into the budget, the same seed gives the same answer. `progress(share, words)` is told.
+
+    Raises ConfigError for what does not fit, for a metric that is no number, and if nothing stays within the tolerance.
+    """
+    clock = Clock(seconds(budget))
+    if tolerance < 0 or (trials is not None and trials < 1):
+        raise ConfigError(
+            "tolerance= is 0 or more, trials= 1 or more", hint="tolerance=0.01 allows a point of accuracy."
+        )
+    if methods != "auto":
+        steps = named(methods, sparsity=sparsity, bits=bits, student=student)
+        known = given(model, data=data, loss=loss, train=train, evaluate=evaluate, inputs=inputs, seed=seed)
+        report = run(
+            model, steps, known.task, evaluate=known.evaluate, inputs=known.examples, progress=progress
+        )  # fmt: skip
+        return replace(report, notes=[*known.notes, *report.notes], judged=known.judged, tolerance=tolerance)
+    if sparsity is not None or bits is not None:
+        raise ConfigError('sparsity= and bits= are chosen by methods="auto"', hint="Leave them out, or give methods=.")
+    known = given(model, data=data, loss=loss, train=train, evaluate=evaluate, inputs=inputs, seed=seed)
+    return searched(_maker(model, known, clock, tolerance, trials, student), known, trials, progress)
 
 
 def run(
@@ -54,74 +77,59 @@ def run(
     steps: Sequence[Compressor],
     task: Task,
     *,
-    evaluate: Callable[[Any], float | Sequence[float] | Array] | None = None,
+    evaluate: Evaluate | None = None,
     inputs: Sequence[Array] | None = None,
     compiled: bool = True,
     rounds: int = 31,
+    progress: Callable[[float, str], object] | None = None,
 ) -> CompressionReport:
     """Compress a copy of the model by these steps, one after the other, and measure what came of it.
 
     `evaluate(model)` gives one number, or one for each example. Times are measured with `inputs`, else with examples of
     the task's data, else not; `compiled` also measures the model as its framework's compiler makes it.
     """
+    tell = progress or (lambda share, words: None)
+    metrics = {"before": metric(evaluate, model)} if evaluate else {}
     began = time.monotonic()
     result = model
-    for step in steps:
+    for index, step in enumerate(steps):
+        tell(index / (len(steps) + 1), words([step]))
         result = step.compress(result, task)
-    seconds = time.monotonic() - began
-    contenders = {"before": model, "after": result}
-    examples = inputs if inputs is not None else task.samples(max(BATCHES)) if task.data is not None else None
-    times, notes = _times(contenders, examples, compiled, rounds) if examples is not None else ({}, [])
-    rows = [
-        Figures(
-            name=name,
-            sizes=sizes(contender),
-            metric=metric(evaluate, contender) if evaluate else None,
-            latencies=times.get(name, ()),
-            layers=layers(contender),
-        )
-        for name, contender in contenders.items()
-    ]
-    if "compiled" in times:
-        rows.insert(1, Figures(name="compiled", latencies=times["compiled"]))
-    return CompressionReport(
-        model=result, rows=rows, steps=[_words(step) for step in steps], seconds=seconds, notes=notes
-    )
-
-
-def _words(step: Compressor) -> str:
-    """The compressor's name, and its options where they are not the usual ones."""
-    if not is_dataclass(step):
-        return type(step).__name__
-    options = [
-        f"{each.name}={value!r}"
-        for each in fields(step)
-        if isinstance(value := getattr(step, each.name), int | float | str | tuple) and value != each.default
-    ]
-    return f"{type(step).__name__}({', '.join(options)})"
-
-
-def _times(
-    contenders: dict[str, Any], examples: Sequence[Array], compiled: bool, rounds: int
-) -> tuple[dict[str, list[Latency]], list[str]]:
-    """For each contender its times at BATCHES; and what could not be measured, in words."""
-    runners = {name: frameworks.of(model).runner(model) for name, model in contenders.items()}
+    took = time.monotonic() - began
+    tell(len(steps) / (len(steps) + 1), "measuring")
+    if evaluate:
+        metrics["after"] = metric(evaluate, result)
+    examples = inputs
+    if examples is None and task.data is not None:
+        examples = task.samples(max(comparing.BATCHES))
     notes: list[str] = []
-    if compiled:
-        before = contenders["before"]
-        try:
-            with quiet():
-                runner = frameworks.of(before).runner(before, compiled=True)
-                for batch in BATCHES:
-                    runner([np.resize(part, (batch, *part.shape[1:])) for part in examples])()
-            runners["compiled"] = runner
-        except Exception as error:  # noqa: BLE001 - compilers need compilers, and raise what they like
-            notes.append(f"Not measured compiled: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
-    found: dict[str, list[Latency]] = {name: [] for name in runners}
-    for batch in BATCHES:
-        parts = [np.resize(part, (batch, *part.shape[1:])) for part in examples]
-        calls = {name: prepare(parts) for name, prepare in runners.items()}
-        threads = frameworks.of(contenders["before"]).threads()
-        for name, latency in latencies(calls, batch=batch, rounds=rounds, threads=threads).items():
-            found[name].append(latency)
-    return found, notes
+    also = comparing.compiled(model, examples, notes) if compiled and examples is not None else {}
+    rows = comparing.figures(
+        {"before": model, "after": result}, metrics, examples, notes, runners=also, rounds=rounds
+    )  # fmt: skip
+    tell(1.0, "done")
+    return CompressionReport(
+        model=result, rows=rows, steps=[words([step]) for step in steps], seconds=took, notes=notes
+    )  # fmt: skip
+
+
+def _maker(
+    model: Any, known: Given, clock: Clock, tolerance: float, trials: int | None, student: Any
+) -> Maker:  # fmt: skip
+    if known.evaluate is None:
+        raise ConfigError(
+            "there is nothing to judge the compressed models by",
+            hint="Give data=(inputs, targets), or evaluate=, a function of a model: higher is better.",
+        )
+    clock.reserve = RESERVE * clock.budget
+    return Maker(
+        model=model,
+        evaluate=known.evaluate,
+        task=known.task,
+        clock=clock,
+        tolerance=tolerance,
+        timed=trials is None and known.examples is not None,
+        teach=known.logits and known.task.train is None,
+        student=student,
+        examples=known.examples,
+    )

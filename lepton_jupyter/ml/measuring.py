@@ -18,9 +18,11 @@ import numpy as np
 
 from ..errors import ConfigError
 from . import frameworks, packed
+from .answering import is_file
 from .frameworks._base import Array
-from .frameworks.onnx import OnnxModel
 
+#: Rounds of timing that there are however long they take.
+FEWEST = 3
 #: Two-sided 95 % of the normal distribution.
 Z = 1.959964
 
@@ -28,7 +30,7 @@ Z = 1.959964
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """In bytes. `memory`: all arrays of the model; `disk`: the file it is stored in; `zipped`: that file, deflated;
-    `packed`: the .lepton file (0 for an ONNX model, which is a file already)."""
+    `packed`: the .lepton file (0 where it was not written, and for a model that is a file already)."""
 
     parameters: int
     nonzero: int
@@ -75,21 +77,21 @@ class Metric:
         return f"{self.value:.4f}{room}"
 
 
-def sizes(model: Any) -> Sizes:
-    """Measured, not estimated: files are written (in memory) and deflated."""
+def sizes(model: Any, packing: bool = True) -> Sizes:
+    """Measured, not estimated: files are written (in memory) and deflated; packed, which takes long, if `packing`."""
     state = frameworks.of(model).state(model)
-    if isinstance(model, OnnxModel):
+    if is_file(model):
         file, small = model.data, 0
     else:
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, **{name.replace("/", "|"): array for name, array in state.items()})
-        file, small = stream.getvalue(), len(packed.pack(state))
+        file, small = stream.getvalue(), len(packed.pack(state)) if packing else 0
     return Sizes(
         parameters=sum(array.size for array in state.values()),
         nonzero=sum(int(np.count_nonzero(array)) for array in state.values()),
         memory=sum(array.nbytes for array in state.values()),
         disk=len(file),
-        zipped=len(zlib.compress(file, 9)),
+        zipped=len(zlib.compress(file)),
         packed=small,
     )
 
@@ -110,10 +112,17 @@ def latencies(
     rounds: int = 31,
     warm_up: int = 5,
     threads: int = 0,
+    seconds: float = math.inf,
 ) -> dict[str, Latency]:
-    """How long each call takes, all of them in turn in each round; `threads` is what they use."""
+    """How long each call takes, all of them in turn in each round; `threads` is what they use.
+
+    After so many `seconds` there are no more rounds, but FEWEST at least.
+    """
     took: dict[str, list[float]] = {name: [] for name in calls}
+    start = time.perf_counter()
     for turn in range(warm_up + rounds):
+        if turn >= warm_up + FEWEST and time.perf_counter() - start > seconds:
+            break
         for name, call in calls.items():
             began = time.perf_counter()
             call()
@@ -123,7 +132,7 @@ def latencies(
     for name, values in took.items():
         low, median, high = (float(each) for each in np.percentile(values, [25, 50, 75]))
         found[name] = Latency(
-            batch=batch, median=median, low=low, high=high, rounds=rounds, warm_up=warm_up,
+            batch=batch, median=median, low=low, high=high, rounds=len(values), warm_up=warm_up,
             threads=threads,
         )  # fmt: skip
     return found
