@@ -2,7 +2,7 @@
 .PHONY: demo test check bench soak build setup clean format
 
 # What travels to hosts runs on their Python.
-TRAVELS = lepton_jupyter/__init__.py lepton_jupyter/errors.py lepton_jupyter/wire.py lepton_jupyter/blobs.py lepton_jupyter/agent lepton_jupyter/data lepton_jupyter/kernel lepton_jupyter/ml/metrics
+TRAVELS = lepton_jupyter/__init__.py lepton_jupyter/errors.py lepton_jupyter/wire.py lepton_jupyter/blobs lepton_jupyter/agent lepton_jupyter/data lepton_jupyter/kernel lepton_jupyter/ml/metrics
 export PYTHON
 
 demo:  ## run notebooks/00_quickstart.ipynb on this machine and show how it goes

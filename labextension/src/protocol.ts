@@ -209,6 +209,8 @@ export interface IVariable {
 export interface IArtifacts {
   artifacts: readonly IArtifact[];
   variables: readonly IVariable[];
+  /** How many more files and variables it left than are listed. */
+  unlisted: number;
 }
 
 /** How a finished or running job used its host. */

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-#: A walk looks at so many objects at most; what lies deeper in a larger value is found by whoever packs it.
+#: A walk looks at so many objects at most.
 MOST = 1_000_000
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, memoryview, range, slice})
@@ -16,10 +16,10 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray
 _LEAVES = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy", "tensorflow", "PIL", "datetime"})
 
 
-def definitions_in(value: Any) -> Iterator[Any]:
+def definitions_in(value: Any, cut: Callable[[], None] = lambda: None) -> Iterator[Any]:
     """The functions and classes that `value` holds, and the classes of all that it holds, each once.
 
-    Builtin types are left out.
+    Builtin types are left out. `cut` is called when there is more in it than is looked at.
     """
     seen_ids: set[int] = set()
     seen_classes: set[type] = set()
@@ -39,6 +39,8 @@ def definitions_in(value: Any) -> Iterator[Any]:
             yield one
         elif not isinstance(one, (type, types.ModuleType)):
             waiting.extend(_inside(one, cls))
+    if waiting:
+        cut()
 
 
 def _inside(one: Any, cls: type) -> Iterator[Any]:

@@ -21,13 +21,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import LeptonError
-from ._classes import definitions_in
+from ._classes import MOST, definitions_in
 from ._definitions import Definitions, stale
 from ._flow import Flow
 from ._kinds import kind, reference, submodules
 from ._restoring import restore
 
 __all__ = ["Captured", "capture", "restore"]
+
+_CUT = "classes of yours were looked for in the first {1:,} objects of {0}: name those that only come later with --in"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Captured:
     doc: dict[str, Any] = field(default_factory=dict)
     values: tuple[str, ...] = ()  # to be encoded and sent: those asked for, and those that definitions read
     imports: tuple[str, ...] = ()  # modules that the definitions, names and values need
+    notes: tuple[str, ...] = ()  # what was not looked at
 
     @property
     def definitions(self) -> tuple[str, ...]:
@@ -67,6 +70,7 @@ class _Capture:
         self._modules: dict[str, None] = {}
         self._imports: dict[str, None] = {}
         self._entries: dict[str, dict[str, Any]] = {}
+        self._notes: list[str] = []
 
     def add(self, name: str, dotted: Iterable[str] = ()) -> str:
         """Take in what `name` stands for; how it travels."""
@@ -81,7 +85,8 @@ class _Capture:
             self._define(name, value)
         elif travels == "value" and name not in self._values:
             self._values[name] = []
-            self._values[name] += filter(None, [self._held_by(name, held) for held in definitions_in(value)])
+            held = list(definitions_in(value, lambda: self._notes.append(_CUT.format(name, MOST))))
+            self._values[name] += filter(None, [self._held_by(name, one) for one in held])
         return travels
 
     def result(self) -> Captured:
@@ -89,7 +94,7 @@ class _Capture:
         holds = {name: held for name, held in self._values.items() if held}
         doc = {"modules": list(self._modules), "names": self._names, "definitions": definitions, "holds": holds}
         imports = tuple({**self._modules, **self._imports})
-        return Captured(doc if any(doc.values()) else {}, tuple(self._values), imports)
+        return Captured(doc if any(doc.values()) else {}, tuple(self._values), imports, tuple(self._notes))
 
     def _held_by(self, name: str, held: Any) -> str:
         """Take in what the value `name` holds; the definition's name. Who packs the value says what else cannot go."""

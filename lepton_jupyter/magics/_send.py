@@ -131,8 +131,6 @@ def send(
         return False
     if not follow(run, shell, *cards, magic=magic):
         return False
-    for note in run.notes:
-        say(note)
     bring_back(run, shell.user_ns, asked.allow_pickle)
     return True
 

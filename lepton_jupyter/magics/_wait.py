@@ -35,7 +35,8 @@ def follow(run: Run, shell: InteractiveShell, card: Card | None = None, *, magic
     An interrupt goes to the remote cell; a second one within 3 s, or a click in `card`, leaves the job alone and
     returns at once. When this kernel itself is being ended, the job is left alone too, and LinkLost raised.
 
-    `magic` is the line that sent the cell away: text that takes the cell's place (``%load``) begins with it too.
+    What the host says of what the job left is said, also when it failed. `magic` is the line that sent the cell away:
+    text that takes the cell's place (``%load``) begins with it too.
     """
     try:
         ended = _ends(run, shell, card)
@@ -48,6 +49,8 @@ def follow(run: Run, shell: InteractiveShell, card: Card | None = None, *, magic
             f"Elsewhere: %lepton_attach {run.job_id}   To stop it: %lepton_cancel {run.job_id}"
         )
         return False
+    for note in run.notes:
+        say(note)
     for payload in run.payload:
         if payload.get("source") not in ("page", "set_next_input") or shell.payload_manager is None:
             continue

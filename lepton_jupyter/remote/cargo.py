@@ -80,7 +80,7 @@ def pack(code: str, namespace: Mapping[str, Any], asked: Asked, store: BlobStore
         cargo["source"] = captured.doc
         words |= dict.fromkeys(captured.definitions, "source")
     imports = (*reads.imports, *captured.imports)
-    notes: list[str] = []
+    notes = list(captured.notes)
     digests = os.path.join(store.folder, "files.db")
     sent: dict[str, files.Collected] = {}
     packs: dict[str, dict[str, int]] = {}

@@ -16,8 +16,8 @@ from ..errors import WireError
 from ..outputs.words import visible
 from ..wire import Event, from_json
 
-#: So many names of files and of variables are kept of one job.
-_MOST = 10_000
+#: So many names of files and of variables are kept of one job, and so many more are counted.
+_MOST, _COUNTED = 10_000, 1_000_000
 #: No host's file system has longer names.
 _LONGEST_PATH = 4096
 #: Characters of a name, of an address and of other words that are shown.
@@ -67,6 +67,7 @@ class Left:
     def __init__(self) -> None:
         self._files: dict[str, LeftFile] = {}
         self._variables: dict[str, Any] = {}
+        self._beyond: set[int] = set()  # hashes of the names that are not kept
 
     def add(self, event: Event) -> None:
         if event.event == "artifact":
@@ -80,6 +81,11 @@ class Left:
         """By their ids, in the order in which their names first came."""
         return {file.id: file for file in self._files.values()}
 
+    @property
+    def unlisted(self) -> int:
+        """How many names of files and of variables there are that are not told."""
+        return len(self._beyond) + max(0, len(self._variables) - _MOST)
+
     def variables(self) -> list[dict[str, Any]]:
         """Name, size and words of each variable; size is None where it was not kept, and the words say why."""
         return [_variable(str(name), about) for name, about in list(self._variables.items())[:_MOST]]
@@ -90,6 +96,8 @@ class Left:
             return
         before = self._files.get(name)
         if before is None and len(self._files) >= _MOST:
+            if len(self._beyond) < _COUNTED:
+                self._beyond.add(hash(name))
             return
         try:
             digest, size = checked(fields.get("digest", "")), checked_size(size)

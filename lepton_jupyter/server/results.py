@@ -41,6 +41,7 @@ class Result:
     execution_count: int | None  # the number in the cell's brackets, None where nothing says it
     files: dict[str, LeftFile] = field(default_factory=dict)  # what it left on its host, by our ids
     variables: list[dict[str, Any]] = field(default_factory=list)
+    unlisted: int = 0  # names of files and variables that it left besides
 
 
 def _nothing(job: Job) -> Result:
@@ -76,7 +77,7 @@ class Folded:
         with self._lock:
             return Result(
                 outputs=self._fold.outputs(), seq=self._seq, state=self._state, execution_count=self._count,
-                files=self._left.files(), variables=self._left.variables(),
+                files=self._left.files(), variables=self._left.variables(), unlisted=self._left.unlisted,
             )  # fmt: skip
 
 

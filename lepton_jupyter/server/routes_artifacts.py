@@ -18,7 +18,7 @@ _PIECE = 1 << 20
 
 
 class ArtifactsHandler(ResultHandler):
-    """``jobs/ID/artifacts``: its files, and the variables it left."""
+    """``jobs/ID/artifacts``: its files, the variables it left, and how many of both it has besides."""
 
     @authenticated
     @authorized
@@ -26,7 +26,8 @@ class ArtifactsHandler(ResultHandler):
         _, result = await self.result(given)
         displayed = await asyncio.to_thread(lambda: [file.as_json() for file in artifacts(result.outputs)])
         left = [file.as_json() for file in result.files.values()]
-        self.answer({"artifacts": [*displayed, *left], "variables": result.variables})
+        told = {"artifacts": [*displayed, *left], "variables": result.variables}
+        self.answer({**told, "unlisted": result.unlisted})
 
 
 class ArtifactHandler(ResultHandler):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable  # importlib.resources.abc from Python 3.11 on
 
 #: What travels. Everything in it runs on a bare Python 3.9.
-_TRAVELS = ("__init__.py", "errors.py", "wire.py", "blobs.py", "agent", "data", "kernel")
+_TRAVELS = ("__init__.py", "errors.py", "wire.py", "blobs", "agent", "data", "kernel")
 #: What travels to work on models: it needs Python 3.10 and numpy, and `kernel.compressing` says so.
 _FOR_MODELS = ("registry.py", "ml")
 #: A login shell that prints more than this before our first word is not one we can talk through.

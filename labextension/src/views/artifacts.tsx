@@ -27,15 +27,25 @@ interface IProps extends IFiles {
   job: string;
   list: readonly IArtifact[];
   variables: readonly IVariable[];
+  /** How many more there are than in `list` and `variables`. */
+  unlisted?: number;
 }
 
-export function Artifacts({ job, list, variables, trans, ...files }: IProps): JSX.Element | null {
+export function Artifacts({
+  job,
+  list,
+  variables,
+  unlisted = 0,
+  trans,
+  ...files
+}: IProps): JSX.Element | null {
   if (!list.length && !variables.length) {
     return null;
   }
   const displayed = list.filter(({ kind }) => kind === 'output');
   const left = list.filter(({ kind }) => kind === 'file');
-  const more = Math.max(0, left.length - MOST) + Math.max(0, variables.length - MOST);
+  const more =
+    Math.max(0, left.length - MOST) + Math.max(0, variables.length - MOST) + unlisted;
   const fetch = `%lepton_fetch ${job}`;
   return (
     <section className="lp-Artifacts" aria-label={trans.__('Outputs, files and variables')}>

@@ -173,6 +173,7 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
         job={id}
         list={artifacts.value?.artifacts ?? NONE}
         variables={artifacts.value?.variables ?? NONE}
+        unlisted={artifacts.value?.unlisted}
         url={file => api.artifactUrl(id, file)}
         bring={file => api.bring(id, file)}
         trans={trans}

@@ -51,10 +51,11 @@ def test_code_modules_and_files_arrive_on_a_bare_host(cells: Cells, tmp_path: Pa
     cargo = {"source": captured.doc, "modules": found.tree, "files": collected.tree}
 
     package = tmp_path / "host" / "lepton_jupyter"
-    for part in ("__init__.py", "errors.py", "wire.py", "blobs.py"):
+    for part in ("__init__.py", "errors.py", "wire.py"):
         package.mkdir(exist_ok=True)
         shutil.copy(repository / "lepton_jupyter" / part, package / part)
-    shutil.copytree(repository / "lepton_jupyter" / "data", package / "data")
+    for folder in ("blobs", "data"):
+        shutil.copytree(repository / "lepton_jupyter" / folder, package / folder)
     command = [sys.executable, "-I", "-S", "-c", HOST, str(tmp_path / "host")]
     ran = subprocess.run(command, input=json.dumps(cargo), capture_output=True, text=True, check=False, timeout=60)
     assert ran.stdout.strip() == "42 ['out.txt'] ['Base', 'User', 'use'] False", ran.stderr
