@@ -76,9 +76,7 @@ def main() -> None:
             if training.get("cell"):
                 from .checkpoints import Bucket, Checkpoints, Folder
 
-                folder = Folder(
-                    os.path.join(about["root"], "checkpoints", about["kernel"], training["cell"]), about["job"]
-                )
+                folder = Folder(os.path.join(about["root"], "checkpoints", training["cell"]), about["job"])
                 url = str(about.get("artifacts", ""))
                 bucket = None
                 if url:

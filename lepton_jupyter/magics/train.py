@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 
 from ._errors import MagicParser
 from ._left import names
-from ._process import parent_of
+from ._process import default_kernel, parent_of
 from ._send import add_flags, send
 
 
@@ -67,18 +67,18 @@ class TrainMagics(Magics):
         asked, shell = _PARSER.parse_line(line), self.shell
         assert shell is not None
         code = cell.removesuffix("\n")  # IPython ends every cell of a magic with one line more
-        training = _training(asked, code, parent_of(shell))
+        training = _training(asked, code, asked.kernel or default_kernel(shell), parent_of(shell))
         send(shell, asked, code, magic=f"%%lepton_train {line}".rstrip(), leave=names(asked.out), training=training)
 
 
-def _training(asked: argparse.Namespace, code: str, parent: Mapping[str, Any]) -> dict[str, Any]:
+def _training(asked: argparse.Namespace, code: str, kernel: str, parent: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `kernel.training`; none if nothing but the usual is asked for."""
     usual = {"precision": "fp32", "compile": "off", "gradients": "off"}
     options = {name: value for name in usual if (value := getattr(asked, name)) != usual[name]}
     if asked.resume or "lepton." in code:
         # A cell is known by its name, else by where it stands in the notebook, else by what it says.
         cell = asked.name or str(parent.get("metadata", {}).get("cellId", "")) or code
-        options |= {"cell": hashlib.sha256(cell.encode()).hexdigest()[:16], "resume": asked.resume}
+        options |= {"cell": hashlib.sha256(f"{kernel}\n{cell}".encode()).hexdigest()[:16], "resume": asked.resume}
     return options
 
 

@@ -1,6 +1,6 @@
 """Checkpoints as they lie on the disk. In the remote kernel.
 
-``ROOT/checkpoints/KERNEL/CELL/JOB/00000012/`` is the 12th checkpoint of one run of a cell: ``state.json`` is a document
+``ROOT/checkpoints/CELL/JOB/00000012/`` is the 12th checkpoint of one run of a cell: ``state.json`` is a document
 of `data.values`, and the files beside it are the blobs it names, by their SHA-256. A folder is made under another name
 and renamed when the disk has all of it, so one that has its name is whole.
 """
