@@ -16,7 +16,12 @@ from ._base import Framework, Weight
 __all__ = ["Framework", "Weight", "of"]
 
 #: Framework -> the module and class that its models are made of.
-MODELS = {"torch": ("torch.nn", "Module"), "onnx": (f"{__name__}.onnx", "OnnxModel")}
+MODELS = {
+    "keras": ("keras", "Model"),  # first: on PyTorch, a Keras model is a Module, too
+    "torch": ("torch.nn", "Module"),
+    "onnx": (f"{__name__}.onnx", "OnnxModel"),
+    "litert": (f"{__name__}.litert", "LiteRtModel"),
+}
 
 
 def of(model: Any) -> Framework:
@@ -27,5 +32,5 @@ def of(model: Any) -> Framework:
             return framework
     raise ConfigError(
         f"a {type(model).__name__} is no model that can be compressed",
-        hint="Give a torch.nn.Module.",
+        hint="Give a torch.nn.Module or a keras.Model (Keras 3).",
     )
