@@ -31,7 +31,6 @@ TABLE = {
     "distilling": Row(
         options={"rounds": 4, "keep": 0.75},
         wrong=[{"alpha": 2}, {"temperature": 0}, {"rounds": 0}],
-        kinds=("mlp", "cnn", "transformer"),
         promises={"smaller": "arrays"},
     ),
     "pruning": Row(
@@ -58,7 +57,6 @@ TABLE = {
     "structured": Row(
         options={"keep": 0.75, "rounds": 3},
         wrong=[{"keep": 0}, {"keep": 1.1}, {"steps": 0}, {"multiple": 0}, {"rounds": -1}],
-        kinds=("mlp", "cnn", "transformer"),
         promises={"smaller": "arrays"},
     ),
 }  # fmt: skip

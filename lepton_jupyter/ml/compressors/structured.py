@@ -24,8 +24,9 @@ KNOWN = ("keras", "torch")
 class Structured:
     """Leaves the share `keep` of each layer's channels or neurons, in `steps` with `rounds` of training in all.
 
-    Widths are rounded up to a multiple of `multiple`. `fixed` names modules or layers that keep their width; the last
-    layer always does, since its width is that of the answer, and so do PyTorch's recurrent layers.
+    Attention heads and the units of recurrent layers are among them. Widths are rounded up to a multiple of `multiple`.
+    `fixed` names modules or layers that keep their width; the last layer always does, since its width is that of the
+    answer, and so do recurrent layers whose units are mixed before a layer reads them.
     """
 
     keep: float = 0.5
@@ -70,7 +71,7 @@ class Structured:
         if self.keep < 1 and _size(small) == was:
             raise ConfigError(
                 "there is nothing to narrow: the last layer and those in fixed= keep their width, and so do recurrent "
-                "layers in PyTorch",
+                "layers whose units are mixed before a layer reads them",
                 hint="Train a narrower student instead: Distilling(student=...).",
             )
         return small
