@@ -42,6 +42,7 @@ def compressed(
         )
     from .. import ml
 
+    _check(export)
     values = _looked_up(given)
     bar = _Bar()
     try:
@@ -63,6 +64,15 @@ def compressed(
     return report.model, dataclasses.replace(report, model=None)
 
 
+def _check(formats: Collection[str]) -> None:
+    """Raise ConfigError for a format that nothing can be exported to: now, not after minutes of work."""
+    if formats:
+        from ..ml.exporting import ENDINGS
+
+        if wrong := [form for form in formats if form not in ENDINGS]:
+            raise ConfigError(f"nothing is exported to {', '.join(wrong)}", hint=f"Formats: {', '.join(ENDINGS)}.")
+
+
 def _looked_up(given: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the user named. Raises ConfigError for a name that neither the notebook nor this kernel has."""
     try:
@@ -79,7 +89,7 @@ def _looked_up(given: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _write(model: Any, folder: str, name: str, formats: Collection[str], data: Any) -> list[str]:
-    """Write the model's own file, its packed file and its exports; what could not be written, in words."""
+    """Write the model's own file or its packed file, and its exports; what became of those, in words."""
     from ..ml import frameworks, packed
 
     notes = []
@@ -94,17 +104,22 @@ def _write(model: Any, folder: str, name: str, formats: Collection[str], data: A
         from ..ml import exporting
 
         try:
-            exporting.export(model, os.path.join(folder, name), formats=(form,), inputs=_examples(data))
+            path = os.path.join(folder, name + exporting.ENDINGS[form])
+            for made in exporting.export(model, path, inputs=_examples(data)):
+                notes.append(
+                    f"{os.path.basename(path)}: {made.bytes:,} B, loaded again it answers the same but for "
+                    f"{made.agrees:.2g}, in {made.latency.median:.3g} ms at batch {made.latency.batch}."
+                )
         except LeptonError as error:
             notes.append(f"Not exported to {form}: {error.message}. {error.hint}".rstrip())
     return notes
 
 
-def _examples(data: Any) -> Any:
-    """Inputs to try an exported model with; None without data."""
+def _examples(data: Any) -> list[Any]:
+    """Inputs to try an exported model with; none without data."""
     from ..ml.examples import arrays
 
-    return None if data is None else tuple(part[:_TRIED] for part in arrays(data)[:-1])
+    return [] if data is None else [part[:_TRIED] for part in arrays(data)[:-1]]
 
 
 def _summary(report: Any, name: str, files: Mapping[str, int]) -> dict[str, Any]:
