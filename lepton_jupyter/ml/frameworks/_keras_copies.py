@@ -33,7 +33,7 @@ def remade(model: Any, clone: Callable[[Any], Any] | None = None) -> Any:
                 found = keras.Sequential([*_entry(model), *layers], name=model.name)
                 found.build(model.input_shape)
             else:
-                found = keras.models.clone_model(model, clone_function=clone or _again)
+                found = keras.models.clone_model(model, input_tensors=_inputs(model), clone_function=clone or _again)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise _not_copied(model, error) from error
         found.trainable = model.trainable
@@ -51,6 +51,13 @@ def _undrawn() -> Iterator[None]:
         random.setstate(state)
 
 
+def walk(model: Any, call: Callable[..., Any]) -> Any:
+    """Have `call(layer or operation, its arguments…)` make the whole graph anew; returns that model."""
+    graph = keras.Model(model.inputs, model.outputs) if isinstance(model, keras.Sequential) else model
+    with _undrawn():
+        return keras.models.clone_model(graph, clone_function=_again, call_function=call)
+
+
 def graph_of(model: Any) -> bool:
     """Whether Keras knows the model's graph: made by keras.Model(inputs, outputs), or a Sequential that was built."""
     if isinstance(model, keras.Sequential):
@@ -65,6 +72,11 @@ def filled(model: Any, source: Any) -> Any:
         raise _not_copied(source, ValueError("the copy has other variables"))
     for to, of in zip(mine, theirs, strict=True):
         to.assign(of)
+    return frozen_like(model, source)
+
+
+def frozen_like(model: Any, source: Any) -> Any:
+    """The model, whose layers are trained or not as those of `source` are."""
     for to, of in zip(_all_layers(model), _all_layers(source), strict=True):
         to.trainable = of.trainable
     return model
@@ -94,6 +106,14 @@ def _again(layer: Any) -> Any:
     if not isinstance(layer, keras.layers.Layer):
         return layer  # an operation, which has no variables
     return type(layer).from_config(layer.get_config())
+
+
+def _inputs(model: Any) -> Any:
+    """Of the same names: data may be given by them."""
+    names = {id(each.output): each.name for each in model.layers if isinstance(each, keras.layers.InputLayer)}
+    return keras.tree.map_structure(
+        lambda each: keras.Input(batch_shape=each.shape, dtype=each.dtype, name=names.get(id(each))), model.input
+    )
 
 
 def _entry(model: Any) -> list[Any]:
