@@ -6,8 +6,11 @@ job of days has some thousand readings. What the user logs is kept whole, and se
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..ml.metrics import Meter, Reading, watch
@@ -28,8 +31,33 @@ class Metering:
         self._thread: threading.Thread | None = None
         watch(self.meter)
 
-    def begin(self) -> None:
-        """A cell begins. In the thread that runs it."""
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Within, a cell runs, in this thread: what it does is told, at the end what it did since it was last told."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._tell()
+            with self._lock:
+                self._parent = None
+
+    @contextmanager
+    def silent(self) -> Iterator[Callable[[dict[str, Any]], None]]:
+        """Within, the meter is the caller's: nothing is told but the contents that the function yielded is given.
+
+        For trials of a cell, whose curves would be mixed up.
+        """
+        with self._lock:
+            parent, self._parent = self._parent, None
+        try:
+            yield functools.partial(self._send, parent)
+        finally:
+            with self._lock:
+                self._parent = parent
+                self.meter.begin()
+
+    def _begin(self) -> None:
         with self._lock:
             self.meter.arrived.clear()
             self.meter.begin()
@@ -37,12 +65,6 @@ class Metering:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lepton metrics", daemon=True)
             self._thread.start()
-
-    def end(self) -> None:
-        """The cell has ended: what it did since the last reading is told."""
-        self._tell()
-        with self._lock:
-            self._parent = None
 
     def _run(self) -> None:
         while True:
@@ -61,8 +83,10 @@ class Metering:
                 return
             if reading is not None or logged:
                 content = {**(_content(reading) if reading else {}), **({"logged": logged} if logged else {})}
-                session, socket = self._kernel.session, self._kernel.iopub_socket
-                session.send(socket, "lepton_metrics", content, parent=self._parent)
+                self._send(self._parent, content)
+
+    def _send(self, parent: Any, content: dict[str, Any]) -> None:
+        self._kernel.session.send(self._kernel.iopub_socket, "lepton_metrics", content, parent=parent)
 
 
 def _content(reading: Reading) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Reading:
 
 
 class Listener:
-    """Is told at once, in the thread that trains, and may end the training by what it raises. Does nothing by itself."""
+    """Is told at once, in the thread that trains, and may end the training by what it raises. This one does nothing."""
 
     def stepped(self) -> None:
         """An optimizer has made a step."""
@@ -87,6 +87,10 @@ class Meter:
         if self.listener is not None:
             self.listener.ended_epoch()
 
+    def around(self) -> list[Loop]:
+        """The loops that go on, as of the last step that looked closer: the outermost first."""
+        return [*self._outer, *self.loops]
+
     def find_loops(self, frame: FrameType | None) -> None:
         """Note in which loops of the user's code this step is; `frame` is where it was called from."""
         self.loops = around(frame)
@@ -131,7 +135,7 @@ class Meter:
         rate = (steps - before) / (now - then) if before and steps > before and now > then else None
         self._seen = steps, epochs, now
         self.due = True
-        return Reading(steps, rate, values, [*self._outer, *self.loops])
+        return Reading(steps, rate, values, self.around())
 
 
 def number(value: Any) -> float | None:
