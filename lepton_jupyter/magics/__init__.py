@@ -13,9 +13,10 @@ def register(shell: InteractiveShell) -> None:
     from .compress import CompressMagics
     from .fetch import FetchMagics
     from .jobs import JobMagics
+    from .metrics import MetricMagics
     from .sync import SyncMagics
     from .target import TargetMagics
     from .train import TrainMagics
 
-    for magics in (TrainMagics, CompressMagics, TargetMagics, JobMagics, FetchMagics, SyncMagics):
+    for magics in (TrainMagics, CompressMagics, TargetMagics, JobMagics, MetricMagics, FetchMagics, SyncMagics):
         shell.register_magics(magics)

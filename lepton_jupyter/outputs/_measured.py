@@ -29,9 +29,9 @@ class Measured:
 
     def take(self, fields: Mapping[str, Any], time: float, began: float) -> None:
         """One event, which came at `time`; the job began at `began`."""
-        values = dict(_numbers(fields.get("values")))
+        values = dict(numbers(fields.get("values")))
         if values or (fields.get("steps") is not None):
-            steps, rate = _number(fields.get("steps")), _number(fields.get("rate"))
+            steps, rate = number(fields.get("steps")), number(fields.get("rate"))
             before = self._training
             self._training = {
                 "steps": steps,
@@ -42,8 +42,8 @@ class Measured:
                 if name not in _NAMES:
                     self.curves.take(name, time - began, value)
             self._steps(fields.get("loops"), time)
-        for at, numbers in _logged(fields.get("logged")):
-            for name, value in numbers:
+        for at, _, row in logged_rows(fields.get("logged")):
+            for name, value in row:
                 self.logged.take(name, max(at - began, 0.0), value)
 
     def training(self) -> dict[str, Any]:
@@ -63,25 +63,28 @@ class Measured:
     def _steps(self, loops: Any, time: float) -> None:
         for loop in loops if isinstance(loops, list) else ():
             if isinstance(loop, list) and len(loop) == 3 and isinstance(loop[0], str):
-                done, total = _number(loop[1]), _number(loop[2])
+                done, total = number(loop[1]), number(loop[2])
                 if done is not None and total and 0 <= done <= total:
                     name = loop[0][:_LONGEST]
                     self.levels.take(Step(key=f"loop {name}", done=done, total=total, unit=name), time)
 
 
-def _logged(given: Any) -> Iterator[tuple[float, list[tuple[str, float | None]]]]:
+def logged_rows(given: Any) -> Iterator[tuple[float, float | None, list[tuple[str, float | None]]]]:
+    """What `lepton.log` was given: when, at which step if that was said, and the values."""
     for row in given if isinstance(given, list) else ():
-        if isinstance(row, list) and len(row) == 3 and (at := _number(row[0])) is not None:
-            yield at, list(_numbers(row[2]))
+        if isinstance(row, list) and len(row) == 3 and (at := number(row[0])) is not None:
+            yield at, number(row[1]), list(numbers(row[2]))
 
 
-def _numbers(given: Any) -> Iterator[tuple[str, float | None]]:
+def numbers(given: Any) -> Iterator[tuple[str, float | None]]:
+    """Names and values; a value that is no number, or not finite, is None."""
     for name, value in list(given.items())[:_MOST] if isinstance(given, Mapping) else ():
         if isinstance(name, str):
-            yield name[:_LONGEST], _number(value)
+            yield name[:_LONGEST], number(value)
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
+    """`value`, if it is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None

@@ -64,6 +64,18 @@ for step in range(5):
 """
 
 
+MLFLOW = "sqlite:///runs.db"
+READ = f"""
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+read = EventAccumulator("{{folder}}").Reload()
+print([(each.step, each.value) for each in read.Scalars("reward")])
+import mlflow
+client = mlflow.MlflowClient(tracking_uri="{MLFLOW}")
+(run,) = client.search_runs([client.get_experiment_by_name("lepton").experiment_id])
+print([(each.step, each.value) for each in client.get_metric_history(run.info.run_id, "reward")])
+"""
+
+
 def newest(tmp_path: Path) -> Job:
     store = JobStore(tmp_path / "state" / "jobs.db")
     try:
@@ -112,3 +124,19 @@ def test_what_a_cell_logs_is_its_main_metric(notebook: LiveNotebook, tmp_path: P
     assert (metric["name"], metric["value"]) == ("reward", 8.0)
     with pytest.raises(CellExecutionError, match="name is a str, not one number"):
         notebook.run("%%lepton_train\nlepton.log(name='a')")
+
+
+def test_metrics_go_where_people_look_at_them(notebook: LiveNotebook, tmp_path: Path) -> None:
+    cell = "for n in range(3):\n    lepton.log(reward=n * 2.0, step=10 * n)\nlepton.log(alone=7)"
+    notebook.run(f"%%lepton_train\n{cell}")
+    job = newest(tmp_path).job_id
+    code = f"points = %lepton_metrics {job}\n" + "print([(each.name, each.step, each.value) for each in points])"
+    wanted = [("reward", 0, 0.0), ("reward", 10, 2.0), ("reward", 20, 4.0), ("alone", 0, 7.0)]
+    assert notebook.text(code).strip() == str(wanted)
+
+    notebook.run(f"%lepton_metrics {job[:6]} --tensorboard {tmp_path}/runs")
+    notebook.run(f"import warnings\nwarnings.simplefilter('ignore')\n%lepton_metrics {job} --mlflow {MLFLOW}")
+    assert (
+        notebook.text(READ.format(folder=tmp_path / "runs" / job)).splitlines()[-2:]
+        == ["[(0, 0.0), (10, 2.0), (20, 4.0)]"] * 2
+    )

@@ -1,0 +1,99 @@
+"""``%lepton_metrics``: the metrics of a job, for Python and for the tools that people have. In the notebook's kernel."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from IPython.core.magic import Magics, line_magic, magics_class
+
+from ..errors import JobError, MissingDependency
+from ..outputs.history import Point, history
+from ._errors import MagicParser
+from ._process import dispatcher
+
+
+@magics_class
+class MetricMagics(Magics):
+    """The metrics of jobs."""
+
+    @line_magic
+    def lepton_metrics(self, line: str) -> list[Point] | None:
+        """The metrics that a job's kernel saw and its cell logged; a list of points in Python.
+
+        ::
+
+            %lepton_metrics JOB [--tensorboard FOLDER | --mlflow URI [--experiment NAME]] [--on TARGET]
+
+        Each point has name, step, time (seconds since the epoch) and value. With --tensorboard they become event files
+        in FOLDER/JOB, with --mlflow a run of the tracking server at URI (one file: sqlite:///runs.db); then nothing is
+        returned.
+
+        Example::
+
+            points = %lepton_metrics k7m3
+            %lepton_metrics k7m3 --tensorboard runs
+        """
+        parser = MagicParser("%lepton_metrics")
+        parser.add_argument("job", metavar="JOB")
+        parser.add_argument("--tensorboard", default="", metavar="FOLDER")
+        parser.add_argument("--mlflow", default="", metavar="URI")
+        parser.add_argument("--experiment", default="lepton", metavar="NAME")
+        parser.add_argument("--on", default="", metavar="TARGET")
+        asked = parser.parse_line(line)
+        events = dispatcher().events(asked.job, on=asked.on)
+        points, job = history(events), events[0].job_id if events else asked.job
+        if not points:
+            raise JobError(
+                f"no metric of job {job} was seen",
+                hint="A training with torch or Keras is seen by itself; lepton.log(name=value) tells your own.",
+            )
+        if asked.tensorboard:
+            folder = os.path.join(asked.tensorboard, job)
+            to_tensorboard(points, folder)
+            print(f"{len(points):,} points are in {folder}. To look at them: tensorboard --logdir {asked.tensorboard}")  # noqa: T201
+        elif asked.mlflow:
+            run = to_mlflow(points, asked.mlflow, asked.experiment, job)
+            print(f"{len(points):,} points are in run {run} of {asked.mlflow}.")  # noqa: T201
+        else:
+            return points
+        return None
+
+
+def to_tensorboard(points: Sequence[Point], folder: str) -> None:
+    """Write the points into an event file in `folder`, as scalars. Raises MissingDependency."""
+    writing = _library("tensorboard.summary.writer.event_file_writer", "tensorboard")
+    events = _library("tensorboard.compat.proto.event_pb2", "tensorboard")
+    summaries = _library("tensorboard.compat.proto.summary_pb2", "tensorboard")
+    writer = writing.EventFileWriter(folder)
+    for point in points:
+        value = summaries.Summary.Value(tag=point.name, simple_value=point.value)
+        event = events.Event(wall_time=point.time, step=point.step, summary=summaries.Summary(value=[value]))
+        writer.add_event(event)
+    writer.close()
+
+
+def to_mlflow(points: Sequence[Point], uri: str, experiment: str, job: str) -> str:
+    """Make a run of the points on the tracking server at `uri`; the run's id. Raises MissingDependency."""
+    mlflow = _library("mlflow", "mlflow")
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    known = client.get_experiment_by_name(experiment)
+    number = known.experiment_id if known is not None else client.create_experiment(experiment)
+    run: str = client.create_run(number, run_name=job, start_time=int(points[0].time * 1000)).info.run_id
+    metrics = [mlflow.entities.Metric(each.name, each.value, int(each.time * 1000), each.step) for each in points]
+    for start in range(0, len(metrics), 1000):  # as many as a server takes at once
+        client.log_batch(run, metrics=metrics[start : start + 1000])
+    client.set_terminated(run, end_time=int(points[-1].time * 1000))
+    return run
+
+
+def _library(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"this needs the package {error.name!r}, which is not installed here",
+            hint=f'Install it: pip install "lepton-jupyter[{extra}]"',
+        ) from None
