@@ -41,6 +41,7 @@ from .errors import ConfigError
 LOCAL = "local"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TOP_KEYS = ("card", "default", "targets")
 
@@ -97,6 +98,15 @@ def parse_duration(text: str) -> float:
     if not _DURATION.fullmatch(compact):
         raise ConfigError(f"{text!r} is not a duration", hint='Write a number and a unit: "90s", "30m", "12h", "2d".')
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)([smhd])", compact))
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "500 MB", "20GiB" or "1.5TB". Raises ConfigError with examples."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    if not found:
+        raise ConfigError(f"{text!r} is not a size", hint='Write a number and a unit: "500MB", "20GiB", "1.5TB".')
+    number, power, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" kmgt".index(power or " ")))
 
 
 def nearest(word: str, choices: Collection[str]) -> str:

@@ -22,7 +22,7 @@ import threading
 import time
 from typing import Any
 
-from ..errors import LaunchFailed, LeptonError, WireError
+from ..errors import HostStorage, LaunchFailed, LeptonError, WireError
 from ..wire import FrameReader, Message, fault, pack
 from .storage import Alive, forget_old, kernel_folder, private_folder, read_json, socket_folder, write_json
 
@@ -124,6 +124,10 @@ def _create(root: str, options: dict[str, Any], stdio: Stdio) -> socket.socket:
     forget_old(root)
     env = options.pop("env", None)  # it may hold passwords: nothing of it is stored
     python = find(str(options["python"]), root, notify, env)
+    if "cache_size" in options:
+        from ..blobs import BlobStore
+
+        BlobStore(os.path.join(root, "blobs"), fault=HostStorage).limit(int(options["cache_size"]))
     kernel = str(options["kernel"])
     folder = private_folder(kernel_folder(root, kernel))
     about = {**options, "python": python, "host": socket.gethostname(), "sockets": socket_folder(folder)}

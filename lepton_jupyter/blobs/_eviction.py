@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator
 
 from ._bytes import Digest, write
 
+#: Blobs beyond this are evicted, unless they are pinned or a limit was set.
+MAX_BYTES = 20 << 30
 #: Seconds after which what is left of a broken transfer is dropped.
 KEEP_PARTS = 7 * 24 * 3600.0
 
@@ -24,6 +26,24 @@ def pin(folder: str, name: str, digests: Collection[Digest]) -> tuple[int, str]:
         fcntl.flock(fd, fcntl.LOCK_EX)
         write(fd, memoryview("".join(digest + "\n" for digest in digests).encode()))
     return fd, path
+
+
+def limit(folder: str) -> int:
+    """The bytes that the store may hold."""
+    try:
+        with open(os.path.join(folder, "limit"), encoding="ascii") as file:
+            return int(file.read())
+    except (FileNotFoundError, ValueError):
+        return MAX_BYTES
+
+
+def set_limit(folder: str, most: int) -> None:
+    """Have the store hold so many bytes."""
+    if limit(folder) != most:
+        fd, path = tempfile.mkstemp(prefix="limit-", dir=os.path.join(folder, "parts"))
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(str(most))
+        os.replace(path, os.path.join(folder, "limit"))
 
 
 def make_room(folder: str, most: int, room: int) -> tuple[int, int]:

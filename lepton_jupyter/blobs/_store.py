@@ -15,17 +15,15 @@ from . import _eviction
 from ._bytes import Data, Digest, add, checked, clone, copy_hashed, write
 from ._part import Part
 
-#: Blobs beyond this are evicted, unless they are pinned.
-MAX_BYTES = 20 << 30
-
 
 class BlobStore:
     """The blobs in `folder`, made when absent. Safe for threads and for any number of processes.
 
-    What the disk refuses is raised as `fault`, with words that say so.
+    It may hold `max_bytes`, by default what `limit` said last. What the disk refuses is raised as `fault`, with words
+    that say so.
     """
 
-    def __init__(self, folder: str, max_bytes: int = MAX_BYTES, fault: type[LeptonError] = LeptonError) -> None:
+    def __init__(self, folder: str, max_bytes: int | None = None, fault: type[LeptonError] = LeptonError) -> None:
         self.folder, self.max_bytes, self._fault = os.fspath(folder), max_bytes, fault
         self._verified: dict[Digest, tuple[int, int, int]] = {}
         with self.storing():
@@ -148,14 +146,20 @@ class BlobStore:
                 os.unlink(path)
             os.close(fd)
 
+    def limit(self, max_bytes: int) -> None:
+        """Have the folder hold so many bytes, in every process that uses it and from now on."""
+        with self.storing():
+            _eviction.set_limit(self.folder, max_bytes)
+
     def evict(self, room: int = 0) -> int:
-        """Remove what was not used for longest until `room` bytes more are within `max_bytes`; the bytes freed.
+        """Remove what was not used for longest until `room` bytes more are within what it may hold; the bytes freed.
 
         What is pinned stays, even when the store is then larger than it may be. Raises the store's error when even so
         the disk has no `room`.
         """
         with self.storing():
-            freed, free = _eviction.make_room(self.folder, self.max_bytes, room)
+            most = _eviction.limit(self.folder) if self.max_bytes is None else self.max_bytes
+            freed, free = _eviction.make_room(self.folder, most, room)
         if free < room:
             words = f"{room:,} bytes of data do not fit into {self.folder}: its disk has {free:,} bytes free"
             raise self._fault(words, hint="Free disk space there.")

@@ -18,9 +18,9 @@ _QUICK, _SLOW = 0.1, 0.5
 #: A window has so many messages. A stretch has more: in the first window the link still carries what was before it.
 _WINDOW, _STRETCH, _SECONDS = 8, 24, 0.05
 #: After so many stretches the other kind is tried for one, and whenever so many have passed: often when it was close.
-_TRY, _OFTEN, _SELDOM = 2, 8, 64
-#: No zlib is faster than this (bytes per second) by enough to be worth a try.
-_FAST = 60e6
+_TRY, _OFTEN, _SELDOM = 2, 16, 64
+#: A core deflates 60 to 100 MB per second, and the ciphers of such a link need the cores as well: not worth a try.
+_FAST = 45e6
 
 
 class Pace:

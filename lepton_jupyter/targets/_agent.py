@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..config import parse_duration
+from ..config import parse_duration, parse_size
 from ..errors import ConfigError, HostStorage, HostUnreachable, InterpreterUnfit, LaunchFailed, LeptonError, WireError
 from ..job import NativeId, Resources
 from ..wire import Channel, FrameReader, Message, pack, to_error
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _TRAVELS = ("__init__.py", "errors.py", "wire.py", "blobs", "agent", "data", "kernel")
 #: What travels to work on models: it needs Python 3.10 and numpy, and `kernel.compressing` says so.
 _FOR_MODELS = ("registry.py", "ml")
+#: A smaller cache would not even hold what makes up one cell's data.
+_LEAST_CACHE = 1_000_000
 #: A login shell that prints more than this before our first word is not one we can talk through.
 _MAX_NOISE = 1 << 16
 
@@ -108,11 +110,19 @@ class AgentConfig:
     cwd: str = ""  # where cells run there; "" = the home folder
     idle_stop: str = "12h"  # a kernel idle this long is stopped; "never" keeps it
     artifacts: str = ""  # a bucket (s3://…, gs://…, az://…) to which what jobs leave goes besides
+    cache_size: str = ""  # what our folder on the host may keep of data to send again: "5GB"; "" = 20GiB, or as it was
     price_per_hour: float = 0.0  # shown as running cost; 0 = not known
 
     def __post_init__(self) -> None:
         if self.price_per_hour < 0:
             raise ConfigError(f"price_per_hour must be 0 or more, not {self.price_per_hour:g}")
+        if self.cache_size:
+            try:
+                size = parse_size(self.cache_size)
+            except ConfigError as error:
+                raise ConfigError(f"cache_size: {error.message}", hint=error.hint) from None
+            if size < _LEAST_CACHE:
+                raise ConfigError(f"cache_size must be at least 1MB, not {self.cache_size}")
 
 
 @functools.cache
@@ -161,6 +171,8 @@ class AgentTarget:
         native_id = NativeId("".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(12)))
         options = {"python": self._config.python, "cwd": self._config.cwd, "idle_stop": self._idle_stop}
         options["artifacts"] = self._config.artifacts
+        if self._config.cache_size:
+            options["cache_size"] = parse_size(self._config.cache_size)
         channel = self._join("create", notify, kernel=native_id, env=env, **options)
         with self._lock:
             self._parked[native_id] = channel

@@ -65,6 +65,19 @@ def test_what_has_not_changed_is_not_sent_again_and_stays_as_the_cells_left_it(n
     assert "1.0 [5]" in said
 
 
+def test_a_target_says_how_much_its_host_keeps(notebook: LiveNotebook, tmp_path: Path) -> None:
+    config = tmp_path / "lepton.toml"
+    config.write_text('[targets.local]\nkind = "local"\ncache_size = "lots"\n')
+    said = notebook.failure("%%lepton_train\n1")
+    assert "lepton.toml, line 1: cache_size: 'lots' is not a size" in said and "20GiB" in said
+    config.write_text(f'[targets.local]\nkind = "local"\nroot = "{tmp_path}/host"\ncache_size = "2.5MB"\n')
+    for _ in range(3):
+        notebook.run("import os\ndata = os.urandom(1_000_000)")
+        assert notebook.text("%%lepton_train\nprint(len(data))").endswith("1000000\n")
+    kept = [path.stat().st_size for path in (tmp_path / "host" / "blobs").glob("??/*")]
+    assert kept.count(1_000_000) == 2
+
+
 def test_a_value_without_a_safe_form_is_named_with_the_choices(notebook: LiveNotebook) -> None:
     notebook.run("import threading\nlock = threading.Lock()")
     said = notebook.failure("%%lepton_train\nprint(lock)")
@@ -103,6 +116,15 @@ def test_files_go_there_and_what_is_written_is_fetched(notebook: LiveNotebook, o
     assert (folder / "deep" / "model.bin").read_bytes() == bytes(range(256)) * 1000
     assert (folder / "kept.txt").read_text() == "1"
     assert "left no nothing.bin" in notebook.failure(f"%lepton_fetch {job} nothing.bin")
+
+
+def test_what_a_failed_cell_left_and_what_did_not_fit_is_said(notebook: LiveNotebook, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("1")
+    notebook.run(f"%cd -q {tmp_path}")
+    write = "for n in range(1003): open(f'{n}.txt', 'w').close()\n"
+    said = notebook.failure(f"%%lepton_train --files one.txt\n{write}1 / 0")
+    assert "ZeroDivisionError" in said
+    assert "3 written files stay on the host" in said
 
 
 def test_own_modules_travel_and_are_new_when_they_change(notebook: LiveNotebook, on: str, tmp_path: Path) -> None:

@@ -225,6 +225,18 @@ def test_what_was_not_used_for_longest_goes_first_and_no_more_than_needed(store:
     assert store.evict(room=1000) == 1000
 
 
+def test_a_limit_holds_for_all_who_use_the_folder(store: BlobStore) -> None:
+    first, second = store.put(b"1" * 1000), store.put(b"2" * 1000)
+    age(store, first, 100)
+    assert store.evict() == 0
+    store.limit(1500)
+    assert BlobStore(store.folder).evict() == 1000
+    assert not store.has(first) and store.has(second)
+    store.limit(0)
+    assert BlobStore(store.folder, max_bytes=5000).evict() == 0, "who says another one means it"
+    assert store.evict() == 1000
+
+
 def test_what_is_pinned_stays(store: BlobStore) -> None:
     first, second, third = (store.put(bytes([number]) * 1000) for number in range(3))
     store.max_bytes = 0

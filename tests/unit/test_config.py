@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from lepton_jupyter.config import Config, config_path, nearest, parse_duration, private_folder, state_dir
+from lepton_jupyter.config import Config, config_path, nearest, parse_duration, parse_size, private_folder, state_dir
 from lepton_jupyter.errors import ConfigError
 
 FILE = """\
@@ -297,6 +297,20 @@ def test_other_durations_are_refused_with_examples(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_duration(text)
     assert '"30m"' in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0B", 0), ("500 MB", 500e6), ("20GiB", 20 << 30), ("1.5tb", 1.5e12), (" 3 kib ", 3072)]
+)
+def test_sizes(text: str, size: float) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "20", "-1GB", "20 gigabytes", "1e3MB", "٣GB", "GB", "1.GB", "nan", "1GB2"])
+def test_other_sizes_are_refused_with_examples(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not a size") as caught:
+        parse_size(text)
+    assert '"20GiB"' in caught.value.hint
 
 
 @settings(deadline=None)  # a disk may be slow
