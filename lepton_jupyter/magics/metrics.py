@@ -1,4 +1,4 @@
-"""``%lepton_metrics``: the metrics of a job, for Python and for the tools that people have. In the notebook's kernel."""
+"""``%lepton_metrics``: a job's metrics, for Python and for the tools that people have. In the notebook's kernel."""
 
 from __future__ import annotations
 
