@@ -52,11 +52,13 @@ def send(
     leave: tuple[str, ...] = (),
     imports: Collection[str] = (),
     training: Mapping[str, Any] | None = None,
+    runs: str = "",
 ) -> bool:
     """Run `code` on the target that the flags name, its outputs in the present cell; whether it ended well here.
 
     False: it was detached and runs on. What it shall `leave` is then in the notebook, too. `imports` are packages that
-    it needs besides those it names. `magic` is the line that sent it, `training` the options of `kernel.training`.
+    it needs besides those it names. `magic` is the line that sent it, `training` the options of `kernel.training`,
+    `runs` a cell that `code` has as a text and runs: what that cell reads goes along.
     Raises what the cell ends with, and LeptonError.
     """
     from ..remote.cargo import Asked, pack  # takes its time
@@ -70,13 +72,14 @@ def send(
         near=Path.cwd(),
         training=training or {},
     )
-    packed = pack(code, shell.user_ns, wanted, dispatcher().blobs)
+    packed = pack(runs or code, shell.user_ns, wanted, dispatcher().blobs)
     env, path = None, notebook_path(shell)
     if asked.env:
         from ..data.environment import wanted as packages_wanted
 
         readers = (_READERS[scheme] for scheme in _schemes(asked.files) if scheme in _READERS)
-        env = packages_wanted(Path(path) if path else None, {*packed.imports, *imports, *readers}, asked.env, [code])
+        needed, near = {*packed.imports, *imports, *readers}, Path(path) if path else None
+        env = packages_wanted(near, needed, asked.env, [runs or code])
     spec = JobSpec(
         code=code,
         cargo=packed.digest,
