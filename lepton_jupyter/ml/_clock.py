@@ -20,7 +20,7 @@ from .frameworks._base import Array
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 #: Steps of one round at the fewest and at the most: a round shall mean something, and not last long.
-FEWEST, MOST = 40, 200
+FEWEST, MOST = 60, 200
 
 
 class OutOfTime(Exception):
@@ -65,12 +65,12 @@ class Clock:
             raise OutOfTime
 
     @contextmanager
-    def piece(self, kind: str, *, must: bool = False) -> Iterator[None]:
+    def piece(self, kind: str, *, last: bool = False) -> Iterator[None]:
         """Within: work that can't be stopped. It is not begun if the longest of its kind would not fit any more.
 
-        Raises OutOfTime then; what `must` be is done however late it is.
+        Raises OutOfTime then. The `last` pieces, without which all before were in vain, may also use the reserve.
         """
-        if self.left <= self._took.get(kind, 0) and not must:
+        if self.left + (self.reserve if last else 0) <= self._took.get(kind, 0):
             raise OutOfTime
         began = time.monotonic()
         yield
@@ -97,7 +97,7 @@ class Rounds:
     ) -> None:
         self._framework, self._data, self._loss = framework, data, loss
         self._rate, self._check = rate, check
-        self._batch = min(max(len(data[0]) // FEWEST, 16), 128)
+        self._batch = min(max(len(data[0]) // 40, 16), 128)
         self._steps = min(max(math.ceil(len(data[0]) / self._batch), FEWEST), MOST)
         self._total = count * self._steps
         self._chance = np.random.default_rng(seed)

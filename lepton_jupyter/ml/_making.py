@@ -26,7 +26,7 @@ from .pareto import Candidate
 #: Seconds and rounds of a look at the time that a candidate takes, at each batch.
 LOOK, ROUNDS = 1.0, 9
 #: A metric this many tolerances below, after the first rounds, does not come back with more of them.
-HOPELESS = 5
+HOPELESS = 8
 
 
 class GivenUp(Exception):
@@ -54,15 +54,15 @@ class Maker:
 
     def __post_init__(self) -> None:
         self.framework = frameworks.of(self.model)
-        with self.clock.piece("evaluate", must=True):
+        with self.clock.piece("evaluate", last=True):
             self.base = metric(self.evaluate, self.model)
-        with self.clock.piece("size", must=True):
+        with self.clock.piece("size", last=True):
             self.sizes = sizes(self.model, packing=False)
         self.work = self._work(self.model)
 
-    def judged(self, model: Any) -> Metric:
+    def judged(self, model: Any, last: bool = False) -> Metric:
         """Its metric. Raises ConfigError where that is no number."""
-        with self.clock.piece("evaluate"):
+        with self.clock.piece("evaluate", last=last):
             return metric(self.evaluate, model)
 
     def lost(self, found: Metric | float) -> float:
@@ -78,11 +78,12 @@ class Maker:
                 model = self._stepped(model, name, step, rounds)
                 if name != "runtime":
                     work = self._work(model)
-                found = self.judged(model) if rounds or index == len(steps) - 1 else None
+                last = index == len(steps) - 1
+                found = self.judged(model, last) if rounds or last else None
             if found is not None and self.lost(found) > self._hopeless:
                 raise GivenUp(f"lost {self.lost(found):.4g} after {words([step])}", metric=found.value)
         assert found is not None  # there is at least one step, and the last is judged
-        with self.clock.piece("size"):
+        with self.clock.piece("size", last=True):
             size = sizes(model, packing=False)
         speed = self._timed(model) if self.timed else self.work / work / COSTS[pipeline.runtime]
         return Candidate(
@@ -154,7 +155,7 @@ class Maker:
             for name, each in (("before", self.model), ("after", model))
             if (runner := runner_of(name, each, notes))
         }
-        with self.clock.piece("look"):
+        with self.clock.piece("look", last=True):
             found = times(
                 runners, self.examples, notes, rounds=ROUNDS, seconds=LOOK, warm_up=2, threads=self.framework.threads()
             )

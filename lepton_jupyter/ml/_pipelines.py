@@ -27,6 +27,7 @@ LONGER = 4
 
 #: Tried before all others: each a guess that often is right.
 FIRST: tuple[dict[str, Any], ...] = (
+    {"density": 1, "bits": 2},  # quick: it exports nothing, so that even a small budget finds something
     {"runtime": 8},
     {"keep": 2, "runtime": 8},
     {"density": 3, "bits": 3, "runtime": 8},

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import comparing
-from ._clock import Clock, seconds
+from ._clock import Clock, OutOfTime, seconds
 from ._given import Evaluate, Given, given
 from ._making import Maker
 from ._searched import RESERVE, searched
@@ -122,14 +122,20 @@ def _maker(
             hint="Give data=(inputs, targets), or evaluate=, a function of a model: higher is better.",
         )
     clock.reserve = RESERVE * clock.budget
-    return Maker(
-        model=model,
-        evaluate=known.evaluate,
-        task=known.task,
-        clock=clock,
-        tolerance=tolerance,
-        timed=trials is None and known.examples is not None,
-        teach=known.logits and known.task.train is None,
-        student=student,
-        examples=known.examples,
-    )
+    try:
+        return Maker(
+            model=model,
+            evaluate=known.evaluate,
+            task=known.task,
+            clock=clock,
+            tolerance=tolerance,
+            timed=trials is None and known.examples is not None,
+            teach=known.logits and known.task.train is None,
+            student=student,
+            examples=known.examples,
+        )
+    except OutOfTime:
+        raise ConfigError(
+            f"the budget of {clock.budget:g} s was over before the model itself was judged",
+            hint='Give more: budget="5m".',
+        ) from None

@@ -29,9 +29,7 @@ def test_sizes_are_those_of_real_files(mlp: nn.Module) -> None:
 
 
 def test_each_array_is_told(mlp: nn.Module) -> None:
-    report = run(
-        mlp, [Pruning(density=0.2, rounds=1), Sharing(bits=2, rounds=0)], task(), compiled=False, rounds=1
-    )
+    report = run(mlp, [Pruning(density=0.2, rounds=1), Sharing(bits=2, rounds=0)], task(), compiled=False, rounds=1)
     rows = {row[0]: row for row in report.layers()[1:]}
     assert list(rows) == list(mlp.state_dict())
     assert rows["b.weight"][1] == "60×100"

@@ -1,0 +1,167 @@
+"""The automatic mode: the best within the tolerance, in the time that was given, the same again with the same seed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lepton_jupyter.errors import ConfigError
+from lepton_jupyter.ml import _pipelines, compress, frameworks
+from lepton_jupyter.ml._clock import Clock
+from lepton_jupyter.ml._making import GivenUp, Maker
+from lepton_jupyter.ml._pipelines import Pipeline
+from lepton_jupyter.ml.automatic import Search
+from lepton_jupyter.ml.measuring import Metric, Sizes
+from lepton_jupyter.ml.pareto import Candidate, best, front
+from lepton_jupyter.ml.report import CompressionReport, Figures
+
+from .digits import DIGITS, PICTURES, right, task
+
+
+def goods(row: Figures) -> tuple[float, float, float]:
+    assert row.sizes and row.speed and row.metric
+    return -row.sizes.zipped, row.speed, row.metric.value
+
+
+def check(report: CompressionReport, tolerance: float = 0.01) -> None:
+    """What every answer of the automatic mode must hold."""
+    before, after = report.before, report.after
+    assert before.metric and after.metric and before.sizes and after.sizes
+    assert after.metric.value >= before.metric.value - tolerance
+    assert after.sizes.zipped < before.sizes.zipped
+    assert " → ".join(report.steps) in [row.name for row in report.pareto]
+    for row in report.pareto:
+        assert not any(all(np.array(goods(other)) >= goods(row)) for other in report.pareto if other is not row)
+    assert {row.name for row in report.pareto} <= {each.name for each in report.tried}
+    assert report.seconds > 0
+    json.dumps(report.to_json(), allow_nan=False)
+    assert report._repr_html_().count("<svg") == 2
+
+
+def test_finds_something_smaller_and_as_good(cnn: nn.Module) -> None:
+    began, told = time.monotonic(), list[float]()
+    before = {name: value.clone() for name, value in cnn.state_dict().items()}
+    report = compress(cnn, data=(PICTURES, DIGITS), budget=12, progress=lambda share, words: told.append(share))
+    check(report)
+    assert report.judged == "accuracy"
+    assert all(torch.equal(value, before[name]) for name, value in cnn.state_dict().items())
+    assert told == sorted(told)
+    assert told[-1] == 1
+    # What can't be stopped half-way, such as one export, may come on top of the budget.
+    assert time.monotonic() - began < 12 + max(each.seconds for each in report.tried) + 2
+
+
+def test_the_same_seed_gives_the_same_answer(mlp: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One guess of ours, and then as Optuna proposes it."""
+    monkeypatch.setattr(_pipelines, "FIRST", ({"density": 1, "bits": 2},))
+    reports = [
+        compress(mlp, data=(PICTURES, DIGITS), trials=trials, budget=100, seed=seed, tolerance=0.05)
+        for seed, trials in ((3, 4), (3, 4), (4, 2))
+    ]
+    check(reports[0], tolerance=0.05)
+    tried = [[replace(each, seconds=0) for each in report.tried] for report in reports]
+    assert tried[0] == tried[1]
+    assert [each.name for each in tried[2]] != [each.name for each in tried[0][:2]]
+    assert reports[0].steps == reports[1].steps
+    states = [frameworks.of(report.model).state(report.model) for report in reports[:2]]
+    assert all((array == states[1][name]).all() for name, array in states[0].items())
+
+
+def test_no_round_of_training_begins_after_the_time(mlp: nn.Module) -> None:
+    begun: list[float] = []
+
+    def train(model: nn.Module) -> None:
+        begun.append(time.monotonic())
+        time.sleep(0.2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        model(torch.tensor(PICTURES[:64])).square().mean().backward()
+        optimizer.step()
+
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match="budget="):
+        compress(mlp, train=train, evaluate=lambda model: 1.0 if model is mlp else 0.0, budget=1.5)
+    assert len(begun) > 2
+    assert begun[-1] < start + 1.5
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan")])
+def test_where_nothing_is_good_enough_the_nearest_is_shown(value: float, mlp: nn.Module) -> None:
+    words = "nothing was compressed.*nan" if np.isnan(value) else r"none stays within 0.01.*the nearest is .* with 0.5"
+    with pytest.raises(ConfigError, match=f"(?s){words}"):
+        compress(mlp, data=(PICTURES, DIGITS), evaluate=lambda model: 1.0 if model is mlp else value, trials=1)
+
+
+def test_a_metric_that_is_no_number_is_refused_at_once(mlp: nn.Module) -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        compress(mlp, data=(PICTURES, DIGITS), evaluate=lambda model: float("nan"))
+
+
+def test_there_must_be_something_to_judge_by(mlp: nn.Module) -> None:
+    with pytest.raises(ConfigError, match="evaluate="):
+        compress(mlp)
+    with pytest.raises(ConfigError, match="not a time"):
+        compress(mlp, data=(PICTURES, DIGITS), budget="soon")
+    with pytest.raises(ConfigError, match="before the model itself"):
+        compress(mlp, data=(PICTURES, DIGITS), budget=1e-6)
+    with pytest.raises(ConfigError, match="bits="):
+        compress(mlp, data=(PICTURES, DIGITS), bits=8)
+
+
+@dataclass
+class Pretended(Maker):
+    """Makes nothing, and says at once how good it would be: the less is left, the worse."""
+
+    able: bool = True
+
+    def make(self, pipeline: Pipeline, *, longer: bool = False) -> Candidate:
+        if pipeline.keep < 1 and not self.able:
+            raise GivenUp("it can't be narrowed", failed=("keep", pipeline.keep))
+        left = pipeline.keep * pipeline.density * (pipeline.bits or 8) / 8
+        return Candidate(
+            name=repr(pipeline),
+            model=None,
+            metric=Metric(value=self.base.value - 0.002 / left + 0.002),
+            sizes=Sizes(parameters=1, nonzero=1, memory=1, disk=1, zipped=round(self.sizes.zipped * left), packed=0),
+            speed=1 / pipeline.keep,
+        )
+
+
+def search(model: nn.Module, trials: int, able: bool = True) -> Search:
+    maker = Pretended(
+        model=model, evaluate=right, task=task(), clock=Clock(100), tolerance=0.02, timed=False, able=able
+    )
+    return Search(maker, trials=trials)
+
+
+def test_proposals_learn_from_what_was_tried(mlp: nn.Module) -> None:
+    """Down to a tenth of the size is within the tolerance, if it is reached by narrowing."""
+    found = search(mlp, trials=60)
+    chosen = found.run()
+    assert chosen.gain(found._maker.sizes.zipped) > 4.5
+    assert len({each.name for each in found.tried}) == 60
+    assert chosen in found.front
+
+
+def test_what_fails_twice_is_not_proposed_again(mlp: nn.Module) -> None:
+    found = search(mlp, trials=30, able=False)
+    found.run()
+    assert [each.why for each in found.tried].count("it can't be narrowed") == 2
+
+
+def candidate(name: str, zipped: int, speed: float, value: float) -> Candidate:
+    sizes = Sizes(parameters=1, nonzero=1, memory=1, disk=1, zipped=zipped, packed=0)
+    return Candidate(name=name, model=None, metric=Metric(value=value), sizes=sizes, speed=speed)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    small, fast, good = candidate("small", 10, 1, 0.8), candidate("fast", 20, 4, 0.8), candidate("good", 90, 1, 0.9)
+    beaten, same = candidate("beaten", 21, 4, 0.8), candidate("same", 10, 1, 0.8)
+    assert [each.name for each in front([good, beaten, fast, small, same])] == ["small", "same", "fast", "good"]
+    assert best([small, fast, good], 100) is fast
+    assert best([], 100) is None
