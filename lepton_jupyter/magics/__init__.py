@@ -17,6 +17,16 @@ def register(shell: InteractiveShell) -> None:
     from .sync import SyncMagics
     from .target import TargetMagics
     from .train import TrainMagics
+    from .tune import TuneMagics
 
-    for magics in (TrainMagics, CompressMagics, TargetMagics, JobMagics, MetricMagics, FetchMagics, SyncMagics):
+    for magics in (
+        TrainMagics,
+        TuneMagics,
+        CompressMagics,
+        TargetMagics,
+        JobMagics,
+        MetricMagics,
+        FetchMagics,
+        SyncMagics,
+    ):
         shell.register_magics(magics)
