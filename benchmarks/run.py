@@ -11,7 +11,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cold, cuts, imports, lines, progress, reconnect, sidebar, sidebar_list, sidebar_pixels, transfer, warm
+from . import (
+    cold,
+    cuts,
+    imports,
+    lines,
+    progress,
+    reconnect,
+    sidebar,
+    sidebar_list,
+    sidebar_pixels,
+    transfer,
+    transfer_cut,
+    warm,
+)
 from ._bed import ROOT, Bed, Failed
 from ._peers import Peers
 from ._table import Row, table, write_readme
@@ -26,6 +39,7 @@ FIGURES: dict[str, Callable[[Bed], list[Row]]] = {
     "reconnect": reconnect.reconnect,
     "transfer": transfer.loopback,
     "transfer-far": transfer.far,
+    "transfer-cut": transfer_cut.cut,
     "pushed": transfer.pushed,
     "files": transfer.files,
     "imports": imports.imports,

@@ -60,12 +60,16 @@ class Carry:
             link.close()
 
     def folder(self, path: str, place: str) -> dict[str, Any]:
-        """Bring `place`, on the host, to what a folder is here; its last step is done in this process, not there."""
+        """Bring `place`, on the host, to what a folder is here; its last step is done in this process, not there.
+
+        The seconds of it all, and those among them that were spent here, before anything went.
+        """
         began = time.perf_counter()
         found = files.collect([path], os.path.dirname(path), self._here, digests=f"{self._here.folder}.digests")
+        kept = time.perf_counter()
         travelled = send(self._link, self._here, found.blobs, _quiet)
         files.place(found.tree, self._there, place, found.packs)
-        return {"took": time.perf_counter() - began, "travelled": travelled}
+        return {"took": time.perf_counter() - began, "before": kept - began, "travelled": travelled}
 
     def stop(self) -> None:
         self._link.close()

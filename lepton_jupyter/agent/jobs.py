@@ -15,8 +15,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BlobDamaged, BlobMissing, CargoMissing, HostStorage, IllegalMove, UnknownJob
+from ..errors import HostStorage, IllegalMove, UnknownJob
 from ..wire import from_json
+from .cargo import held
 from .journal import Journal, first_event
 from .kernel import ENDED_ITSELF, Kernel, KernelMessage
 from .processes import MARKER, family_of, gpu_memory
@@ -145,27 +146,9 @@ class JobQueue:
         Raises HostStorage when its journal cannot be begun, IllegalMove when the id is taken, CargoMissing.
         """
         with contextlib.ExitStack() as failed:
-            cargo = failed.enter_context(self._pinned(job_id, str(request.get("cargo", ""))))
+            cargo = failed.enter_context(held(self.root, job_id, str(request.get("cargo", ""))))
             self._submit(job_id, request, code, cargo, credentials)
             failed.pop_all()
-
-    def _pinned(self, job_id: str, digest: str) -> contextlib.ExitStack:
-        """What the job brings, held on this host. Raises CargoMissing."""
-        held = contextlib.ExitStack()
-        if digest:
-            from ..blobs import BlobStore
-
-            store = BlobStore(os.path.join(self.root, "blobs"), fault=HostStorage)
-            try:
-                with open(store.path(digest), "rb") as file:
-                    needed = [digest, *json.load(file)["blobs"]]
-            except (BlobMissing, BlobDamaged):
-                raise CargoMissing("what the cell brings did not arrive") from None
-            held.enter_context(store.pin(job_id, needed))
-            if missing := sum(not store.has(blob) for blob in needed):
-                held.close()
-                raise CargoMissing(f"{missing:,} of {len(needed):,} parts of what the cell brings are not on the host")
-        return held
 
     def _submit(
         self, job_id: str, request: dict[str, Any], code: bytes, cargo: contextlib.ExitStack, credentials: bytes
