@@ -13,8 +13,8 @@ from . import comparing, frameworks, packed
 from ._clock import Clock
 from ._given import Given
 from ._making import GivenUp, Maker, speed_of
-from .answering import is_file
 from .automatic import Search
+from .measuring import is_file
 from .pareto import Candidate, front
 from .report import CompressionReport, Figures
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ConfigError
 from .examples import array
 from .frameworks._base import Array
+from .measuring import is_file
 
 #: What code does with a model to be allowed to ask it, and what such a model need not do.
 _IDLE = ("eval", "train", "to", "cpu", "cuda", "float", "requires_grad_", "compile")
@@ -27,11 +28,6 @@ def in_kind(evaluate: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return evaluate(InKind(model) if is_file(model) else model)
 
     return ask
-
-
-def is_file(model: Any) -> bool:
-    """Whether it is a model that is a file in memory: an OnnxModel or a LiteRtModel."""
-    return isinstance(getattr(model, "data", None), bytes)
 
 
 class InKind:

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..errors import ConfigError
 from . import frameworks, packed
-from .answering import is_file
 from .frameworks._base import Array
 
 #: Rounds of timing that there are however long they take.
@@ -75,6 +74,11 @@ class Metric:
     def __str__(self) -> str:
         room = "" if self.low is None or self.high is None else f" ({self.low:.4f}…{self.high:.4f})"
         return f"{self.value:.4f}{room}"
+
+
+def is_file(model: Any) -> bool:
+    """Whether it is a model that is a file in memory: an OnnxModel or a LiteRtModel."""
+    return isinstance(getattr(model, "data", None), bytes)
 
 
 def sizes(model: Any, packing: bool = True) -> Sizes:

@@ -7,12 +7,8 @@ be read on light and dark pages; the two hues used beside it can be told apart b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .report import Figures
 
 WIDTH, ROW, LEFT = 640, 22, 150
 HEIGHT, EDGE = 300, 48
@@ -22,9 +18,8 @@ GOOD, BAD = "#2f8fd8", "#e0761f"
 Point = tuple[str, int, float, float]
 
 
-def gains(before: Figures, after: Figures) -> str:
+def gains(found: Sequence[tuple[str, float]]) -> str:
     """How many times smaller and faster each figure got, as bars from 1 on a logarithmic scale; "" for none."""
-    found = list(_gains(before, after))
     if not found:
         return ""
     reach = max(1.0, *(abs(math.log10(ratio)) for _, ratio in found)) * 1.15
@@ -45,20 +40,6 @@ def gains(before: Figures, after: Figures) -> str:
     height = 8 + len(found) * ROW
     parts.append(f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{height}" stroke="currentColor"/>')
     return _svg(height, "How many times smaller and faster it is than before", parts)
-
-
-def _gains(before: Figures, after: Figures) -> Iterator[tuple[str, float]]:
-    if before.sizes and after.sizes:
-        for name in ("memory", "disk", "zipped", "packed"):
-            was, now = getattr(before.sizes, name), getattr(after.sizes, name)
-            if was and now:
-                yield f"{name}, smaller", was / now
-    if before.macs and after.macs:
-        yield "MACs, fewer", before.macs / after.macs
-    for base in before.latencies:
-        for mine in after.latencies:
-            if mine.batch == base.batch and mine.median > 0 and base.median > 0:
-                yield f"batch {base.batch}, faster", base.median / mine.median
 
 
 def front(points: Sequence[Point], others: Sequence[Point], *, chosen: str, judged: str) -> str:

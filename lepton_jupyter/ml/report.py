@@ -6,7 +6,7 @@ Runs in the kernel that holds the model; the report travels to the notebook with
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
@@ -157,7 +157,7 @@ class CompressionReport:
 
     def _repr_html_(self) -> str:
         words = "".join(f"<p>{escape(each)}</p>" for each in self._words())
-        parts = [_html(self.table()), words, plotting.gains(self.before, self.after)]
+        parts = [_html(self.table()), words, plotting.gains(list(_gains(self.before, self.after)))]
         if self.pareto:
             front = [(row.name, row.sizes.zipped, row.speed, row.metric.value)
                      for row in self.pareto if row.sizes and row.speed and row.metric]  # fmt: skip
@@ -211,6 +211,20 @@ class CompressionReport:
 def at(row: Figures, batch: int) -> Latency | None:
     """The row's time at this batch, if it was measured."""
     return next((each for each in row.latencies if each.batch == batch), None)
+
+
+def _gains(before: Figures, after: Figures) -> Iterator[tuple[str, float]]:
+    if before.sizes and after.sizes:
+        for name in ("memory", "disk", "zipped", "packed"):
+            was, now = getattr(before.sizes, name), getattr(after.sizes, name)
+            if was and now:
+                yield f"{name}, smaller", was / now
+    if before.macs and after.macs:
+        yield "MACs, fewer", before.macs / after.macs
+    for base in before.latencies:
+        for mine in after.latencies:
+            if mine.batch == base.batch and mine.median > 0 and base.median > 0:
+                yield f"batch {base.batch}, faster", base.median / mine.median
 
 
 def _plain(value: Any) -> Any:
