@@ -15,6 +15,7 @@ from typing import Any, Callable
 from ..errors import HostStorage, InterpreterUnfit
 from . import facts, installers
 from .installers import Installer, safe
+from .own_uv import own_uv
 from .storage import Alive, write_json
 
 Notify = Callable[[str], None]
@@ -41,7 +42,7 @@ class Build:
         self._host, self._notify, self._lock = host, notify, lock
         self._python = os.path.join(folder, "bin", "python")
         self._uv = facts.uv()
-        self._tools = Installer(self._uv, base, os.environ, _prefix(base))
+        self._tools = self._installer()
         self._source = str(spec.get("source", "")) or "what the kernel needs"
 
     def make(self) -> None:
@@ -52,6 +53,9 @@ class Build:
         if usual:
             requirements = installers.fitting_tensorflow(requirements, self._host)
         self._notify(f"making an environment for the kernel in {self._folder}")
+        if not self._uv and _has_pip(self._base):
+            self._uv = own_uv(os.path.dirname(self._folder), self._base, self._run, self._notify)
+            self._tools = self._installer()
         if not self._uv:
             self._must_have_venv()
         self._run(self._tools.make(self._folder, bool(self._spec.get("site"))))
@@ -61,6 +65,9 @@ class Build:
         self._install(requirements, hashed)
         about = {"source": self._source, "requirements": [safe(line) for line in requirements], "base": self._base}
         write_json(os.path.join(self._folder, "complete"), about)
+
+    def _installer(self) -> Installer:
+        return Installer(self._uv, self._base, os.environ, _prefix(self._base))
 
     def _install(self, requirements: list[str], hashed: bool) -> None:
         """What is wanted, then what the kernel needs; at once unless there are hashes, for then all must have one."""
@@ -157,6 +164,10 @@ def version_of(python: str) -> str:
     code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True)
     return done.stdout.strip().rpartition("\n")[2]
+
+
+def _has_pip(python: str) -> bool:
+    return subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
 def _prefix(base: str) -> str:

@@ -83,6 +83,12 @@ def put_on_path(monkeypatch: pytest.MonkeyPatch, path: Path, *lines: str) -> Non
     monkeypatch.setenv("PATH", str(path.parent), prepend=":")
 
 
+def only_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no uv, and get none."""
+    monkeypatch.setattr(facts, "uv", lambda: "")
+    monkeypatch.setattr(building, "own_uv", lambda *about: "")
+
+
 @pytest.fixture
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
     """uv that waits before it installs: a file it makes when it is there, and a file it waits for."""
@@ -106,7 +112,7 @@ class TestTools:
         self, build: Builder, tool: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     ) -> None:
         if tool == "pip":  # what a kernel needs takes it half a minute; tests/faults/test_hosts.py has that
-            monkeypatch.setattr(facts, "uv", lambda: "")
+            only_pip(monkeypatch)
             request.getfixturevalue("bare")
         python = build("six==1.16.0", "tomli>=2; python_version > '3'", "idna; python_version < '3'")
         code = "import importlib.util as u, six, tomli; names = 'ipykernel', 'pip', 'idna', 'numpy'"
@@ -121,6 +127,32 @@ class TestTools:
         assert build("six==1.16.0", "tomli>=2; python_version > '3'", "idna; python_version < '3'") == python
         assert (folder / "complete").stat().st_mtime_ns == made
         assert len(build.said) == said, "nothing to tell: it was there"
+
+    @pytest.mark.usefixtures("bare")
+    def test_a_host_without_uv_gets_one_once(self, build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(facts, "uv", lambda: "")
+        first, second = build("six==1.16.0"), build("six==1.17.0")
+        assert [says(python, "import six; print(six.__version__)") for python in (first, second)] == [
+            "1.16.0",
+            "1.17.0",
+        ]
+        assert sum("getting uv" in line for line in build.said) == 1
+        (uv,) = (build.root / "envs").glob("*/bin/uv")
+        assert not any("can't be had" in line for line in build.said)
+        assert not list(uv.parents[1].glob("*/six*"))
+        assert stat.S_IMODE(uv.parents[1].stat().st_mode) == 0o700
+
+    @pytest.mark.usefixtures("bare")
+    def test_where_no_uv_can_be_had_pip_does_it_with_a_word(
+        self, build: Builder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(facts, "uv", lambda: "")
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        make_wheel(tmp_path, "made-here", "1.0")
+        assert says(build("made-here"), "import made_here, pip") == ""
+        assert any("uv can't be had here (ERROR: " in line and "pip does it" in line for line in build.said)
+        assert len(build.made()) == 1
 
     def test_a_kernel_runs_in_it_and_tells_its_facts(self, tmp_path: Path) -> None:
         plugin = load("targets", "local")
@@ -192,7 +224,7 @@ class TestFailures:
     @pytest.mark.parametrize("tool", ["uv", "pip"])
     def test_what_cannot_be_resolved(self, build: Builder, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if tool == "pip":
-            monkeypatch.setattr(facts, "uv", lambda: "")
+            only_pip(monkeypatch)
         said = build.refused("six==1.99")
         assert "the environment of the test cannot be made" in said
         assert "six==1.99" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -124,6 +125,24 @@ def test_a_cut_repeats_only_what_was_under_way(
 def half_closed(proxy: Proxy) -> None:
     """We see the end of the stream, the host does not."""
     proxy.half_close()
+
+
+def test_little_data_costs_one_round_trip_over_a_link_that_is_used(
+    open_link: OpenLink, mine: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, kinds = open_link(), []
+    send(link, mine, [mine.put(b"first")], quiet)
+    post = link.send
+
+    def noted(kind: str, *buffers: bytes, **fields: Any) -> Any:
+        kinds.append(kind)
+        return post(kind, *buffers, **fields)
+
+    monkeypatch.setattr(link, "send", noted)
+    assert send(link, mine, [mine.put(b"second")], quiet) == len(b"second")
+    assert kinds == ["put"]
+    assert send(link, mine, [mine.put(os.urandom(40_000))], quiet) == 40_000
+    assert kinds[1] == "have"
 
 
 @pytest.mark.slow
@@ -369,6 +388,21 @@ if ROOT:  # nobody else can mount a disk; that a full one is said is tested abov
             send(link, mine, [digest], quiet)
         assert caught.value.hint
         assert digest not in link.known
+
+    def test_little_data_that_goes_unasked_finds_room_too(
+        open_link: OpenLink, mine: BlobStore, small_disk: Path
+    ) -> None:
+        old, new = mine.put(os.urandom(1_500_000)), mine.put(os.urandom(30_000))
+        link = open_link(root=str(small_disk))
+        send(link, mine, [old], quiet)
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(4 << 20 >> 1))
+        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)) == 4096:
+                pass
+        send(link, mine, [new], quiet)
+        host = BlobStore(str(small_disk / "blobs"))
+        assert [host.has(digest) for digest in (old, new)] == [False, True]
 
     def test_a_small_disk_lets_go_of_what_is_not_needed(open_link: OpenLink, mine: BlobStore, small_disk: Path) -> None:
         digests = [mine.put(os.urandom(1_500_000)) for _ in range(3)]

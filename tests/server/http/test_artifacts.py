@@ -229,3 +229,12 @@ def test_variables_are_lines_of_text() -> None:
     ]
     left.add(Event("j", 2, "reply", {}, (b'{"lepton": {"out": [1]}}',)))
     assert left.variables() == []
+
+
+def test_names_beyond_the_most_are_counted_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lepton_jupyter.server.left._MOST", 3)
+    left = Left()
+    for name in "abcdedcba":
+        left.add(told(name=name, size=1, digest="0" * 64))
+    assert [file.name for file in left.files().values()] == ["a", "b", "c"]
+    assert left.unlisted == 2

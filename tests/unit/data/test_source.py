@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lepton_jupyter.data import names
+from lepton_jupyter.data import _classes, names
 from lepton_jupyter.data.source import Captured, capture, restore
 from lepton_jupyter.errors import LeptonError
 from tests.fakes.cells import Cells
@@ -261,6 +261,17 @@ def test_a_cell_that_was_run_again_unchanged_is_no_earlier_version(cells: Cells)
     for code in ["class B: x = 1", "class D(B): ...", "d = D()", "class B: x = 1", "class D(B): ...", "class B: x = 1"]:
         cells.run(code)
     assert set(capture(["D", "d"], cells.namespace).definitions) == {"B", "D"}
+
+
+def test_what_is_too_large_to_be_searched_for_classes_is_said(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells.run("class Late: pass\nmany = [[n] for n in range(50)] + [Late()]")
+    assert capture(["many"], cells.namespace).definitions == ("Late",)
+    assert not capture(["many"], cells.namespace).notes
+    monkeypatch.setattr(_classes, "MOST", 40)
+    captured = capture(["many"], cells.namespace)
+    assert captured.definitions == ()
+    (note,) = captured.notes
+    assert "objects of many" in note and "--in" in note
 
 
 def test_definitions_in_a_circle_are_refused(cells: Cells) -> None:

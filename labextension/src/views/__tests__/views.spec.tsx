@@ -279,12 +279,17 @@ describe('lines of resources', () => {
 describe('the files of a job', () => {
   const bring = jest.fn<Promise<void>, [string]>(() => Promise.resolve());
   const saved: string[] = [];
-  const shownFiles = (list: IArtifact[], variables: IVariable[] = []): ReturnType<typeof render> =>
+  const shownFiles = (
+    list: IArtifact[],
+    variables: IVariable[] = [],
+    unlisted = 0
+  ): ReturnType<typeof render> =>
     render(
       <Artifacts
         job="1"
         list={list}
         variables={variables}
+        unlisted={unlisted}
         url={id => `/x/${id}`}
         bring={bring}
         trans={trans}
@@ -360,6 +365,8 @@ describe('the files of a job', () => {
     const { host } = shownFiles(many);
     expect(host.querySelectorAll('li')).toHaveLength(200);
     expect(host.textContent).toContain('5 more; %lepton_fetch 1 brings all.');
+    const { host: fuller } = shownFiles(many, [], 20000);
+    expect(fuller.textContent).toContain('20005 more; %lepton_fetch 1 brings all.');
   });
 });
 
