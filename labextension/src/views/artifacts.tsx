@@ -44,8 +44,7 @@ export function Artifacts({
   }
   const displayed = list.filter(({ kind }) => kind === 'output');
   const left = list.filter(({ kind }) => kind === 'file');
-  const more =
-    Math.max(0, left.length - MOST) + Math.max(0, variables.length - MOST) + unlisted;
+  const more = Math.max(0, left.length - MOST) + Math.max(0, variables.length - MOST) + unlisted;
   const fetch = `%lepton_fetch ${job}`;
   return (
     <section className="lp-Artifacts" aria-label={trans.__('Outputs, files and variables')}>
