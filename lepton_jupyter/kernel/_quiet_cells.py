@@ -37,10 +37,10 @@ class Host:
                 f"{what} needs Python 3.10 or newer, and this kernel has {here} ({sys.executable})",
                 hint="Name a newer one there: %lepton_target add NAME URL --python /path/to/python3, or --env.",
             )
-        from IPython import get_ipython  # type: ignore[attr-defined]
+        from IPython import get_ipython
 
-        shell = get_ipython()  # type: ignore[no-untyped-call]
-        kernel = getattr(shell, "kernel", None)
+        shell = get_ipython()
+        kernel: Any = getattr(shell, "kernel", None)
         if getattr(kernel, "_metering", None) is None:
             raise ConfigError(f"{what} is for cells that a notebook sends with %%lepton_tune")
         return cls(shell, kernel._staging, kernel._metering)

@@ -71,23 +71,37 @@ class FoundBatch:
 
 
 def find_rate(run: Callable[[], Any], meter: Meter, steps: int = STEPS) -> FoundRate:
-    """Run the cell once, with a growing rate. `run` runs it and puts all back.
+    """Run the cell with a growing rate; once more if it has too few steps to get through the whole range.
 
-    Raises ConfigError when no optimizer of PyTorch's or Keras' `fit` made enough steps, or no loss fell.
+    `run` runs it and puts all back. Raises ConfigError when no optimizer of PyTorch's and no `fit` of Keras' made
+    enough steps, or no loss fell.
     """
-    losses: list[float] = []
-    probe = _RateProbe(meter, steps, losses)
-    with probe.set_up():
-        try:
-            run()
-        except Enough:
-            pass
+    losses, ended = _raised(run, meter, steps)
+    if ended and FEWEST <= len(losses) < steps:
+        steps = len(losses)
+        losses, _ = _raised(run, meter, steps)
     if len(losses) < FEWEST:
         raise ConfigError(
             f"the cell made {len(losses)} steps that tell their loss, and {FEWEST} are the least",
             hint="It has to train with an optimizer of PyTorch, or with Keras' fit. A cell of few steps: more epochs.",
         )
-    return judged([(probe.rate(step), loss) for step, loss in enumerate(losses)])
+    return judged([(rate_of(step, steps), loss) for step, loss in enumerate(losses)])
+
+
+def rate_of(step: int, steps: int) -> float:
+    """The rate of one of so many steps."""
+    return float(LOW * (HIGH / LOW) ** (step / (steps - 1)))
+
+
+def _raised(run: Callable[[], Any], meter: Meter, steps: int) -> tuple[list[float], bool]:
+    """The losses of a run with a growing rate, and whether the cell came to its end."""
+    probe = _RateProbe(meter, steps)
+    with probe.set_up():
+        try:
+            run()
+        except Enough:
+            return probe.losses, False
+    return probe.losses, True
 
 
 def judged(points: Sequence[tuple[float, float]]) -> FoundRate:
@@ -115,12 +129,14 @@ def judged(points: Sequence[tuple[float, float]]) -> FoundRate:
 class _RateProbe(Listener):
     """Sets the rate before each step, keeps the loss after it, and ends the cell."""
 
-    def __init__(self, meter: Meter, steps: int, losses: list[float]) -> None:
-        self._meter, self._steps, self._losses = meter, steps, losses
+    def __init__(self, meter: Meter, steps: int) -> None:
+        self._meter, self._steps = meter, steps
+        self.losses: list[float] = []
         self._relative: dict[int, list[float]] = {}  # of each optimizer: its groups' rates, against the first's
 
-    def rate(self, step: int) -> float:
-        return float(LOW * (HIGH / LOW) ** (step / (self._steps - 1)))
+    @property
+    def rate(self) -> float:
+        return rate_of(len(self.losses), self._steps)
 
     @contextmanager
     def set_up(self) -> Iterator[None]:
@@ -147,17 +163,17 @@ class _RateProbe(Listener):
             self._take(float(loss))
 
     def _take(self, loss: float) -> None:
-        lowest = min(self._losses, default=loss)
-        if not math.isfinite(loss) or (len(self._losses) >= FEWEST and loss > _WORSE * lowest + 1e-12 and self._up()):
+        lowest = min(self.losses, default=loss)
+        if not math.isfinite(loss) or (len(self.losses) >= FEWEST and loss > _WORSE * lowest + 1e-12 and self._up()):
             raise Enough
-        self._losses.append(loss)
-        if len(self._losses) >= self._steps:
+        self.losses.append(loss)
+        if len(self.losses) >= self._steps:
             raise Enough
 
     def _up(self) -> bool:
         """Whether the last steps, together, are worse than the first ones."""
-        few = self._losses[-3:]
-        return sum(few) / len(few) > max(self._losses[:3])
+        few = self.losses[-3:]
+        return sum(few) / len(few) > max(self.losses[:3])
 
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         groups = optimizer.param_groups
@@ -165,7 +181,7 @@ class _RateProbe(Listener):
             first = float(groups[0]["lr"]) or 1.0
             self._relative[id(optimizer)] = [float(group["lr"]) / first for group in groups]
         for group, share in zip(groups, self._relative[id(optimizer)], strict=False):
-            group["lr"] = self.rate(len(self._losses)) * share
+            group["lr"] = self.rate * share
 
     def _keras(self) -> Any:
         import keras
@@ -177,7 +193,7 @@ class _RateProbe(Listener):
                 self._sum, self._batches = 0.0, 0
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                self.model.optimizer.learning_rate = probe.rate(len(probe._losses))
+                self.model.optimizer.learning_rate = probe.rate
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 if logs and "loss" in logs:  # the mean of this epoch's batches so far
