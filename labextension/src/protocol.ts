@@ -51,6 +51,7 @@ export interface IUsage {
 export interface IModelFigures {
   /** On disk. */
   bytes: number | null;
+  zipped: number | null;
   memory: number | null;
   metric: number | null;
   /** Milliseconds to the answer to one example. */

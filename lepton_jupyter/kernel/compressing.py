@@ -128,6 +128,7 @@ def _summary(report: Any, name: str, files: Mapping[str, int]) -> dict[str, Any]
     def of(row: Any) -> dict[str, Any]:
         return {
             "bytes": row.sizes.disk if row.sizes else None,
+            "zipped": row.sizes.zipped if row.sizes else None,
             "memory": row.sizes.memory if row.sizes else None,
             "metric": row.metric.value if row.metric else None,
             "ms": row.latencies[0].median if row.latencies else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,5 +48,14 @@ def bring_back(run: Run, namespace: dict[str, Any], pickle: str = "", only: tupl
     left = Left(dispatcher(), run.job_id, run.where, run.left)
     with fetching() as progress:
         said = left.bring(namespace, progress, names=only, pickle=names(pickle))
+    for name in run.left:
+        _reunite(namespace, name, f"{name}_report")
     if said:
         say(f"back: {'; '.join(said)}")
+
+
+def _reunite(namespace: dict[str, Any], name: str, report: str) -> None:
+    """A report of a compression comes without the model that it tells of, so that the model comes once."""
+    told = namespace.get(report)
+    if type(told).__name__ == "CompressionReport" and told.model is None:
+        namespace[report] = dataclasses.replace(told, model=namespace.get(name))

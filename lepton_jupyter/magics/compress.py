@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,12 +67,8 @@ class CompressMagics(Magics):
         name = _name(asked)
         asked.bring = _brought(asked, shell.user_ns)
         leave = (name, f"{name}_report")
-        if send(
-            shell, asked, code(asked, name), magic=f"%lepton_compress {line}".rstrip(), leave=leave, imports=_PACKAGES
-        ):
-            report, model = (shell.user_ns.get(each) for each in reversed(leave))
-            if dataclasses.is_dataclass(report) and not isinstance(report, type):
-                shell.user_ns[leave[1]] = dataclasses.replace(report, model=model)  # it came without, to come once
+        magic = f"%lepton_compress {line}".rstrip()
+        send(shell, asked, code(asked, name), magic=magic, leave=leave, imports=_PACKAGES)
 
 
 def code(asked: argparse.Namespace, name: str) -> str:

@@ -55,7 +55,7 @@ def _model(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _figures(side: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: _number(side.get(name)) for name in ("bytes", "memory", "metric", "ms")}
+    return {name: _number(side.get(name)) for name in ("bytes", "zipped", "memory", "metric", "ms")}
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 from lepton_jupyter.config import Config
 from lepton_jupyter.job import NativeId
+from lepton_jupyter.outputs._models import MIME as COMPRESSION
 from lepton_jupyter.remote import Dispatcher
 from lepton_jupyter.store import JobStore
 from tests.fakes.sshd import Sshd
@@ -104,6 +105,32 @@ def test_variables_code_and_files_travel(tmp_path: Path, repository: Path) -> No
     assert len(accuracies) == 2
     assert min(accuracies) > 90
     assert (tmp_path / "brought" / "fresh.pt").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(320)
+@pytest.mark.parametrize(("name", "smaller"), [("03_compress_pytorch.ipynb", 2.0), ("04_compress_keras.ipynb", 4.0)])
+def test_models_that_live_in_the_remote_kernel_come_back_compressed(
+    name: str, smaller: float, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "state"))  # the notebook looks for its newest job
+    notebook = executed(repository / "notebooks" / name, tmp_path)
+    compressed = [cell for cell in notebook.cells if cell.source.startswith("%lepton_compress")]
+    assert compressed
+    assert all({COMPRESSION, "text/html", "text/plain"} <= mime_types(cell) for cell in compressed)
+    said = "".join(text_of(cell) for cell in notebook.cells if cell.cell_type == "code")
+    ((before, after),) = re.findall(r"^accuracy (\d+\.\d)% -> (\d+\.\d)%$", said, re.MULTILINE)
+    assert float(before) > 80
+    assert float(after) > float(before) - 5
+    (times,) = re.findall(r"^zipped (\d+\.\d) times smaller", said, re.MULTILINE)
+    assert float(times) > smaller
+    if name.startswith("03"):
+        assert "Conv2d(1, 16, " in said  # of 32 channels
+        assert "'small.compression.json: " in said
+        store = JobStore(tmp_path / "state" / "jobs.db")
+        models = [model["name"] for job in store.list() for model in job.telemetry.get("models", ())]
+        store.close()
+        assert models == ["narrow", "small"]
 
 
 @pytest.mark.slow

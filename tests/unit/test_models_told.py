@@ -12,9 +12,10 @@ from hypothesis import strategies as some
 from lepton_jupyter.kernel import compressing
 from lepton_jupyter.outputs._models import MIME, Models
 
-FIGURES = {"bytes": 10, "memory": 20, "metric": 0.9, "ms": 0.5}
+FIGURES = {"bytes": 10, "zipped": 8, "memory": 20, "metric": 0.9, "ms": 0.5}
 MODEL = {
-    "name": "small", "kind": "torch.Net", "judged": "accuracy", "steps": ["Pruning"], "before": FIGURES, "after": FIGURES,
+    "name": "small", "kind": "torch.Net", "judged": "accuracy", "steps": ["Pruning"],
+    "before": FIGURES, "after": FIGURES,
     "files": [{"name": "small.lepton", "size": 9}],
 }  # fmt: skip
 

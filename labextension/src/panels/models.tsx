@@ -92,6 +92,7 @@ function Figures({ model, trans }: { model: IModel; trans: TranslationBundle }):
   const { before, after } = model;
   const rows = [
     { what: trans.__('on disk'), was: before.bytes, is: after.bytes, words: bytes, times: true },
+    { what: trans.__('zipped'), was: before.zipped, is: after.zipped, words: bytes, times: true },
     {
       what: trans.__('in memory'),
       was: before.memory,

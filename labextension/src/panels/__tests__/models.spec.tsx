@@ -14,8 +14,8 @@ function model(name: string, more: Partial<IModel> = {}): IModel {
     kind: 'torch.CNN',
     steps: ['Structured(keep=0.5)', 'Quantizing'],
     judged: 'accuracy',
-    before: { bytes: 40960, memory: 40000, metric: 0.972, ms: 1.2 },
-    after: { bytes: 2048, memory: 8000, metric: 0.968, ms: 0.4 },
+    before: { bytes: 40960, zipped: 20480, memory: 40000, metric: 0.972, ms: 1.2 },
+    after: { bytes: 2048, zipped: 1024, memory: 8000, metric: 0.968, ms: 0.4 },
     files: [{ name: `${name}.lepton`, size: 1024 }],
     ...more
   };
@@ -53,6 +53,7 @@ it('says what each model was and is', () => {
   const { host } = show({}, model('small'));
   expect(cells(host)).toEqual([
     ['on disk', '40 KB', '2 KB', '20×'],
+    ['zipped', '20 KB', '1 KB', '20×'],
     ['in memory', '39 KB', '7.8 KB', '5.0×'],
     ['one answer', '1.2 ms', '0.4 ms', '3.0×'],
     ['accuracy', '0.972', '0.968', '']
@@ -62,7 +63,7 @@ it('says what each model was and is', () => {
 });
 
 it('does not hide what became worse, and leaves out what was not measured', () => {
-  const none = { bytes: null, memory: null, metric: null };
+  const none = { bytes: null, zipped: null, memory: null, metric: null };
   const { host } = show(
     {},
     model('slow', { before: { ...none, ms: 1 }, after: { ...none, ms: 4 } })
