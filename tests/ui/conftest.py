@@ -42,7 +42,7 @@ def open_page(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Ite
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Other people's pages and servers stand between us and the screen, so a test here gets a second try; -ra names it."""
+    """Other people's pages and servers stand between us and the screen: a test here gets a second try, and is named."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.flaky(reruns=1))
