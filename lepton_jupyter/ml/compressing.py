@@ -15,7 +15,7 @@ from . import comparing
 from ._clock import Clock, OutOfTime, seconds
 from ._given import Evaluate, Given, given
 from ._making import Maker
-from ._searched import RESERVE, searched
+from ._searched import RESERVE, WORTH_COMPILING, searched
 from .compressors import Compressor, Task
 from .frameworks._base import Array
 from .measuring import metric
@@ -45,7 +45,8 @@ def compress(
     """A smaller and faster copy of a trained model, and what it costs, as measured here.
 
     `methods` are names out of methods.NAMES or Compressor objects, in order; "auto" searches, for `budget` (seconds, or
-    "90s", "5m"), for the best size and speed of which the metric is at most `tolerance` lower. `data` is (inputs…,
+    "90s", "5m"), for the best size and speed of which the metric is at most `tolerance` lower. A budget under two
+    minutes leaves the model as its framework's compiler makes it out of the figures. `data` is (inputs…,
     targets), a torch Dataset or DataLoader or a tf.data.Dataset; `loss(model, *batch)` shall shrink, or `train(model)`
     is one round of the user's own training. `evaluate(model)` gives one number or one for each example, higher being
     better; without it, a fifth of the data is held out and judged by. `sparsity`, `bits`, `student`: see methods.steps;
@@ -63,7 +64,8 @@ def compress(
         steps = named(methods, sparsity=sparsity, bits=bits, student=student)
         known = given(model, data=data, loss=loss, train=train, evaluate=evaluate, inputs=inputs, seed=seed)
         report = run(
-            model, steps, known.task, evaluate=known.evaluate, inputs=known.examples, progress=progress
+            model, steps, known.task, evaluate=known.evaluate, inputs=known.examples, progress=progress,
+            compiled=clock.budget >= WORTH_COMPILING,
         )  # fmt: skip
         return replace(report, notes=[*known.notes, *report.notes], judged=known.judged, tolerance=tolerance)
     if sparsity is not None or bits is not None:

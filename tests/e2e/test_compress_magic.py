@@ -71,7 +71,7 @@ def test_a_model_that_lives_there_comes_back_small_with_its_report_and_files(
     notebook.run(RIGHT)
     outputs = notebook.run(
         f"%lepton_compress model --as tiny --methods structured --sparsity 0.3 --data train --evaluate right --on {on} "
-        "--kernel models --export onnx"
+        "--kernel models --export onnx --budget 1m"
     )
     said = shown(outputs)
     assert "sent: right (source)" in said  # and nothing else: the rest is there
