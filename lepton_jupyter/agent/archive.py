@@ -15,7 +15,7 @@ from ..errors import KernelDied
 from ..wire import Message
 from .connection import Connection
 from .history import answer, stored_usage
-from .jobs import stored_journal
+from .host_job import stored_journal
 from .journal import Journal, first_event
 from .sampling import Sampling
 from .storage import Alive, job_folder, kernel_folder

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import errno
 import json
 import os
 import subprocess
@@ -15,16 +14,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HostStorage, IllegalMove, UnknownJob
+from ..errors import UnknownJob
 from ..wire import from_json
 from .cargo import held
-from .journal import Journal, first_event
+from .host_job import HostJob, full_hint, new_journal, stored_journal
+from .journal import Journal
 from .kernel import ENDED_ITSELF, Kernel, KernelMessage
 from .processes import MARKER, family_of, gpu_memory
 from .storage import job_folder, read_json
 
 if TYPE_CHECKING:
-    from .history import History
     from .sampling import Running
 
 #: Messages that say how the kernel does, not what the cell shows.
@@ -40,39 +39,6 @@ _OURS = {
 _COMMS = 10_000
 #: Seconds that a kernel has to go by itself after exit().
 _EXIT_TIMEOUT = 5.0
-
-
-class HostJob:
-    """One job on this host: its journal and how far it is."""
-
-    def __init__(self, job_id: str, journal: Journal, request: dict[str, Any], code: bytes) -> None:
-        self.job_id, self.journal, self.request, self.code = job_id, journal, request, code
-        self.reply: dict[str, Any] | None = None
-        self.begun = False  # the kernel has said that it works on it
-        self.idle = False
-        self.full = False  # the disk refused an event; nothing more is written
-        self.final = False
-        self.history: History | None = None  # of its resources, once somebody looks at them
-        self.began = 0.0  # monotonic
-        self.credentials = b""
-        self.cargo = contextlib.ExitStack()  # what it brings stays on the disk until it is over
-
-    def settle(self, state: str, **fields: Any) -> None:
-        """Write the final state, once, and whatever happens."""
-        if not self.final:
-            self.final = True
-            usage = self.history.usage() if self.history is not None else {}
-            if usage:
-                fields["usage"] = usage
-            self.journal.keep("state", {"state": state, "time": time.time(), **fields})
-            self.cargo.close()
-
-    def sync(self) -> None:
-        """Have the disk hold the job; one that has ended gives its file descriptor back."""
-        if self.final:
-            self.journal.close()
-        else:
-            self.journal.sync()
 
 
 class JobQueue:
@@ -154,18 +120,8 @@ class JobQueue:
         self, job_id: str, request: dict[str, Any], code: bytes, cargo: contextlib.ExitStack, credentials: bytes
     ) -> None:
         with self._lock:
-            folder = job_folder(self.root, job_id)
-            try:
-                os.mkdir(folder, 0o700)
-                journal = Journal(os.path.join(folder, "journal"), job_id, self._news)
-                about = {"kernel": self.kernel_id, "name": str(request.get("name", ""))}
-                journal.append("state", {"state": "QUEUED", "time": time.time(), **about})
-            except FileExistsError:
-                raise IllegalMove(f"a job {job_id!r} exists on this host already") from None
-            except OSError as error:
-                raise HostStorage(
-                    f"the journal of the job cannot be written: {error}", hint=_full_hint(error)
-                ) from None
+            about = {"kernel": self.kernel_id, "name": str(request.get("name", ""))}
+            journal = new_journal(self.root, job_id, self._news, about)
             job = self._jobs[job_id] = HostJob(job_id, journal, request, code)
             job.cargo, job.credentials = cargo, credentials
             self._waiting.append(job)
@@ -376,7 +332,7 @@ class JobQueue:
         except OSError as error:
             job.full = True
             cause = f"the journal of the job cannot be written: {error}; outputs from here on were not kept"
-            job.settle("FAILED", cause=cause, error="HostStorage", hint=_full_hint(error))
+            job.settle("FAILED", cause=cause, error="HostStorage", hint=full_hint(error))
             if job is self._running:
                 if self._kernel is not None:
                     self._kernel.interrupt()
@@ -384,17 +340,3 @@ class JobQueue:
                     self._release()
             return False
         return True
-
-
-def stored_journal(root: str, job_id: str, news: threading.Condition) -> Journal:
-    """The journal of a job of another or a former agent. Raises UnknownJob."""
-    path = os.path.join(job_folder(root, job_id), "journal")
-    if first_event(path) is None:
-        raise UnknownJob(f"this host knows no job {job_id!r}")
-    return Journal(path, job_id, news)
-
-
-def _full_hint(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "Free disk space on the host, or put the target's `root` on another disk."
-    return "Look at the permissions and the disk of the target's `root` on the host."

@@ -75,6 +75,8 @@ class Packs:
             self._sink.put(data)
             self._known.move(digest, "", 0)
         self._new = {}
+        for pack in self._used:
+            self._sink.touch(pack)  # what is sent is in use, also when it need not travel
         places = {pack: {digest: at for digest, (at, _) in used.items()} for pack, used in self._used.items()}
         return places, {pack: self._sink.size(pack) for pack in places}
 

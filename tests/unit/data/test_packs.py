@@ -70,7 +70,10 @@ def test_many_small_files_are_one_blob_and_a_changed_one_travels_alone(bed: Bed)
 def test_what_was_packed_is_not_read_again(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bed.collect()
     monkeypatch.setattr("lepton_jupyter.data._collecting.Collector._read", None)
+    (pack,) = first.packs
+    os.utime(bed.store.path(pack), (_LONG_AGO, os.stat(bed.store.path(pack)).st_mtime))
     assert bed.collect() == first
+    assert (bed.base.parent / "store" / pack[:2] / pack).stat().st_atime > _LONG_AGO + 100, "it counts as used"
 
 
 def test_few_files_are_blobs_of_their_own(bed: Bed) -> None:
