@@ -56,6 +56,6 @@ def bring_back(run: Run, namespace: dict[str, Any], pickle: str = "", only: tupl
 
 def _reunite(namespace: dict[str, Any], name: str, report: str) -> None:
     """A report of a compression comes without the model that it tells of, so that the model comes once."""
-    told = namespace.get(report)
+    told: Any = namespace.get(report)
     if type(told).__name__ == "CompressionReport" and told.model is None:
         namespace[report] = dataclasses.replace(told, model=namespace.get(name))
