@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import sys
 from typing import Any, BinaryIO
 
 #: Seconds.
@@ -66,4 +65,4 @@ def convert(data: bytes, inputs: list[str], outputs: list[str], bits: int) -> by
 if __name__ == "__main__":
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what TensorFlow prints is no reply
-    serve(sys.stdin.buffer.raw, replies)  # type: ignore[attr-defined]
+    serve(os.fdopen(0, "rb", buffering=0), replies)  # without a buffer, select() sees all that waits

@@ -6,6 +6,7 @@ travel with no copy, and a model gives them up once it has been trained by us.
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,8 +129,14 @@ def _of_a_class(model: Any) -> Any:
             hint="Call it once with some examples.",
         )
     try:
-        found = type(model).from_config(model.get_config())
-        found.build_from_config(model.get_build_config())
+        config, takes = model.get_config(), inspect.signature(type(model)).parameters
+        if not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+            config = {name: value for name, value in config.items() if name in takes}  # Keras' own ones are for others
+        found = type(model).from_config(config)
+        shapes = model.get_build_config()
+        found.build_from_config(shapes)
+        if not found.built:  # it says nothing where its way of guessing fails
+            found(keras.ops.zeros(shapes["input_shape"]))
     except Exception as error:  # the user's own class
         raise _not_copied(model, error) from error
     return found

@@ -86,11 +86,12 @@ class Training:
 
 
 def trainer(model: Any, loss: Callable[..., Any]) -> Callable[[float, Sequence[Array]], float]:
-    """See `Framework`. The loss is traced, once for each size of a batch."""
+    """See `Framework`. The loss is traced once, for batches of any size; as in fit(), Python's own if and for decide
+    then, not in each step."""
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
+    traced: dict[Any, Any] = {}
 
-    @tf.function
     def one(*batch: Any) -> Any:
         with tf.GradientTape() as tape:
             value = loss(Training(model), *batch)
@@ -101,7 +102,11 @@ def trainer(model: Any, loss: Callable[..., Any]) -> Callable[[float, Sequence[A
 
     def step(rate: float, batch: Sequence[Array]) -> float:
         optimizer.learning_rate = rate
-        return float(one(*(tf.convert_to_tensor(part) for part in batch)))
+        tensors = [tf.convert_to_tensor(part) for part in batch]
+        specs = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in tensors)
+        if specs not in traced:
+            traced[specs] = tf.function(one, input_signature=specs, autograph=False)
+        return float(traced[specs](*tensors))
 
     return step
 
