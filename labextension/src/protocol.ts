@@ -76,6 +76,8 @@ export interface ITelemetry {
   progress?: IProgress;
   metric?: IMetric;
   usage?: IUsage;
+  /** How the training goes, in one line. */
+  training?: { words?: string };
   models?: IModel[];
 }
 

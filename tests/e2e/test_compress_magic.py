@@ -100,9 +100,13 @@ def test_a_model_that_lives_there_comes_back_small_with_its_report_and_files(
     check = (
         "from lepton_jupyter.ml.frameworks.onnx import OnnxModel\nimport numpy as np, pathlib, torch\n"
         "one = np.ones((3, 64), np.float32)\nfile = OnnxModel(pathlib.Path('got/tiny.onnx').read_bytes())\n"
-        "print(np.abs(file(one) - tiny(torch.from_numpy(one)).detach().numpy()).max() < 1e-4)"
+        "print(np.allclose(file(one), tiny(torch.from_numpy(one)).detach(), atol=1e-4), tiny_report.model is tiny)"
     )
-    assert notebook.text(check) == "True\n"
+    assert notebook.text(check) == "True True\n"  # the report that was fetched has the model that was fetched
+    there = f"--on {on} --kernel models"
+    assert "data=" in notebook.failure(f"%lepton_compress model --methods structured {there}")
+    assert "nothing to judge" in notebook.failure(f"%lepton_compress model {there}")
+    assert "nothing is exported to gguf" in notebook.failure(f"%lepton_compress model --export gguf {there}")
 
 
 def test_what_is_wrong_is_said_in_words(notebook: LiveNotebook) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 from typing import Any
 
 import pytest
 from IPython.core.error import UsageError
 
 from lepton_jupyter.errors import ConfigError
-from lepton_jupyter.kernel.compressing import _Bar, _looked_up
+from lepton_jupyter.kernel.compressing import _Bar, _looked_up, compressed
 from lepton_jupyter.magics.compress import _PARSER, _brought, _name, code
 from lepton_jupyter.outputs._readings import lines_of, read_line
 from lepton_jupyter.remote.left import RemoteValue
@@ -91,6 +92,12 @@ def test_a_name_that_nobody_has_is_named_with_what_it_looks_like() -> None:
     given = eval("lambda: dict(model=modle)", namespace)
     with pytest.raises(ConfigError, match=r"no 'modle'.*\n.*Did you mean model\?"):
         _looked_up(given)
+
+
+def test_an_old_python_is_said_before_anything_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(ConfigError, match=r"needs Python 3.10 or newer, and this kernel has 3.9"):
+        compressed(lambda: pytest.fail("too early"), "small", keep=lambda path, name: None)
 
 
 def test_the_bar_is_read_as_progress(capsys: pytest.CaptureFixture[str]) -> None:
