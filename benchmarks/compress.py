@@ -8,19 +8,21 @@ Options were chosen with `--validate`, on a tenth of the training pictures; the 
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lepton_jupyter.ml import frameworks, packed
+from lepton_jupyter.ml import compress, frameworks, packed
 from lepton_jupyter.ml.compressors import Compressor, Task
 from lepton_jupyter.ml.compressors.pruning import Pruning
 from lepton_jupyter.ml.compressors.quantizing import Quantizing
@@ -29,6 +31,7 @@ from lepton_jupyter.ml.compressors.structured import Structured
 from lepton_jupyter.ml.measuring import latencies
 
 from ._table import Row, table
+from .compress_codec import Codec
 from .compress_nets import Convolutions, Data, LeNet5, LeNet300, Trainer, Wide, data, error, trained
 
 #: Ten minutes of two cores.
@@ -68,6 +71,9 @@ RECIPES = {
 }  # fmt: skip
 
 
+FIGURES = [*RECIPES, "speed", "automatic"]
+
+
 @dataclass(frozen=True)
 class Result:
     """One seed's."""
@@ -77,10 +83,11 @@ class Result:
     dense: int
     size: int
     plain: int  # the same arrays, as LZMA makes them
+    nnc: int | None  # and as ISO's NNC codec does
     cpu: float
 
 
-def small(recipe: Recipe, given: Data, seed: int, quick: bool) -> Result:
+def small(recipe: Recipe, given: Data, seed: int, quick: bool, codec: Codec) -> Result:
     """Train, compress, pack, read back and compare."""
 
     def rounds(count: int) -> int:
@@ -124,23 +131,26 @@ def small(recipe: Recipe, given: Data, seed: int, quick: bool) -> Result:
         dense=sum(4 * parameter.numel() for parameter in base.parameters()),
         size=len(file),
         plain=len(lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])),
+        nnc=codec.size(state),
         cpu=cpu,
     )
 
 
-def sizes(given: Data, seeds: Sequence[int], nets: Sequence[str], quick: bool = False) -> list[Row]:
+def sizes(given: Data, seeds: Sequence[int], nets: Sequence[str], codec: Codec, quick: bool = False) -> list[Row]:
     """Deep Compression's table."""
     rows = []
     for name in nets:
         recipe, results = RECIPES[name], []
         for seed in seeds:
-            results.append(small(recipe, given, seed, quick))
+            results.append(small(recipe, given, seed, quick, codec))
             print(f"{name}, seed {seed}: {results[-1]}", file=sys.stderr, flush=True)
         before, after = (statistics.mean(getattr(each, when) for each in results) for when in ("before", "after"))
         ratio = statistics.mean(each.dense / each.size for each in results)
         files = "/".join(f"{each.size:,}" for each in results)
         errors = ", ".join(f"{each.before:.2f} → {each.after:.2f}" for each in results)
         plain = statistics.mean(each.dense / each.plain for each in results)
+        coded = [each.nnc for each in results if each.nnc is not None]
+        nnc = "/".join(f"{each:,}" for each in coded) + " B" if coded else codec.why
         cpu = max(each.cpu for each in results)
         met = ratio >= recipe.ratio and after <= before + 0.05 and cpu <= BUDGET
         rows.append(
@@ -148,7 +158,8 @@ def sizes(given: Data, seeds: Sequence[int], nets: Sequence[str], quick: bool = 
                 figure=f"{name} on {given.name}: whole file against fp32, mean of {len(results)} seeds",
                 goal=f"≥ {recipe.ratio}× at ≤ +0.05 points of error, ≤ {BUDGET} s of CPU",
                 ours=f"{files} B; error {before:.2f} → {after:.2f} % ({errors}); at most {cpu:.0f} s of CPU",
-                peer=f"{recipe.paper}; our arrays as LZMA makes them: {plain:.0f}×",
+                peer=f"{recipe.paper}; our arrays as LZMA makes them: {plain:.0f}×; "
+                f"as ISO NNC does (nncodec, without headers): {nnc}",
                 ratio=f"{ratio:.1f}×",
                 met=met if given.name == "MNIST" and not quick else None,
             )
@@ -201,21 +212,68 @@ def speeds(given: Data, quick: bool = False) -> list[Row]:
     return rows
 
 
+def automatic(given: Data, quick: bool = False) -> list[Row]:
+    """How long the automatic mode takes to its answer, and what that is worth."""
+    torch.set_num_threads(1)
+    given = replace(given, pictures=given.pictures[:FEW], digits=given.digits[:FEW])
+    base = trained(Convolutions, given, 1 if quick else 2, seed=0)
+    budget, trials = (110.0, 1) if quick else (300.0, None)
+    pictures, digits = given.test_pictures.numpy(), given.test_digits.numpy()
+
+    def right(model: Any) -> np.ndarray:
+        framework = frameworks.of(model)
+        answers = [framework.predict(model, [part]) for part in np.array_split(pictures, max(len(pictures) // 500, 1))]
+        return np.concatenate(answers).argmax(1) == digits
+
+    began = time.monotonic()
+    report = compress(base, data=(given.pictures, given.digits), budget=budget, trials=trials, tolerance=0.005)
+    took = time.monotonic() - began
+    first = next(index for index, each in enumerate(report.tried) if not each.why) + 1
+    before, after = report.before.sizes, report.after.sizes
+    assert before and after
+    errors = [100 * (1 - float(right(model).mean())) for model in (base, report.model)]
+    times = ", ".join(
+        f"{base.median / mine.median:.1f}× at batch {mine.batch}"
+        for base, mine in zip(report.before.latencies, report.after.latencies, strict=True)
+    )
+    return [
+        Row(
+            figure=f"automatic mode, 3 convolutions on {given.name}: time to its answer, of {budget:.0f} s, 1 thread",
+            goal="within the budget, at most one step more; ≤ 0.5 points lost on what it chose by",
+            ours=f"{took:.0f} s, {len(report.tried)} pipelines tried, the first that fits after "
+            f"{sum(each.seconds for each in report.tried[:first]):.0f} s; {' → '.join(report.steps)}",
+            peer=f"fp32 eager: {before.zipped / after.zipped:.1f}× smaller zipped, {times}; "
+            f"test error {errors[0]:.2f} → {errors[1]:.2f} %",
+            ratio=f"{took / budget:.2f}",
+            met=None if quick else took <= budget + max(each.seconds for each in report.tried),
+        )
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compress", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("figures", nargs="*", default=[*RECIPES, "speed"], help=f"of: {', '.join([*RECIPES, 'speed'])}")
+    parser.add_argument("figures", nargs="*", default=FIGURES, metavar="FIGURE", help=f"of: {', '.join(FIGURES)}")
     parser.add_argument("--data-dir", type=Path, help="folder with MNIST's four .gz files; else scikit-learn's digits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true", help="test on a tenth of the training pictures, to choose")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, measures nothing")
+    parser.add_argument("--no-peers", action="store_true", help="measure without nncodec")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON, as make bench reads them")
     asked = parser.parse_args(argv)
+    if unknown := set(asked.figures) - set(FIGURES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(FIGURES)}")
     given = data(asked.data_dir, validate=asked.validate, quick=asked.quick)
     seeds = range(asked.first_seed, asked.first_seed + (1 if asked.quick else asked.seeds))
-    rows = []
+    rows: list[Row] = []
     for figure in asked.figures:
-        rows += speeds(given, asked.quick) if figure == "speed" else sizes(given, seeds, [figure], asked.quick)
-    print(table(rows, asked.quick))
+        if figure == "speed":
+            rows += speeds(given, asked.quick)
+        elif figure == "automatic":
+            rows += automatic(given, asked.quick)
+        else:
+            rows += sizes(given, seeds, [figure], Codec(wanted=not asked.no_peers), asked.quick)
+    print(json.dumps([asdict(row) for row in rows]) if asked.json else table(rows, asked.quick))
     return 0
 
 
