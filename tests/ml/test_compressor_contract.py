@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,50 +15,91 @@ from lepton_jupyter.ml import frameworks
 from lepton_jupyter.ml.compressors import Task
 from lepton_jupyter.testing import CompressorCase, CompressorContract
 
-from .digits import KINDS, right, task, trained
+from . import digits
+from .digits import right, task, trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """How a compressor is tested: with options that take little time, on these kinds of models."""
+    """How a compressor is tested: with options that take little time, on these models of PyTorch and of Keras."""
 
     options: dict[str, Any]
     wrong: list[dict[str, Any]]
-    kinds: tuple[str, ...] = tuple(KINDS)
+    torch: tuple[str, ...] = tuple(digits.KINDS)
+    keras: tuple[str, ...] = ("mlp",)
     promises: dict[str, Any] = field(default_factory=dict)
 
 
 TABLE = {
     "distilling": Row(
-        options={"rounds": 4, "keep": 0.75},
-        wrong=[{"alpha": 2}, {"temperature": 0}, {"rounds": 0}],
+        options={"rounds": 3, "keep": 0.75},
+        wrong=[{"alpha": 2}, {"temperature": 0}, {"rounds": 0}, {"depth": 0}, {"hints": ("ab",)}],
         promises={"smaller": "arrays"},
     ),
+    "dynamic": Row(
+        options={"threads": 1},
+        wrong=[{"arithmetic": "none"}],
+        torch=("mlp",),
+        keras=(),
+    ),
+    "half": Row(
+        options={"kind": "fp16"},
+        wrong=[{"kind": "fp8"}],
+        keras=(),
+        promises={"smaller": "arrays", "needs": "nothing", "keeps_zeros": True},
+    ),
+    "litert": Row(
+        options={"threads": 1},
+        wrong=[{"bits": 3}, {"bits": 16, "weights_only": True}],
+        torch=(),
+        promises={"needs": "nothing"},
+    ),
     "pruning": Row(
-        options={"density": 0.5, "rounds": 3},
+        options={"density": 0.5, "rounds": 2},
         wrong=[{"density": 0}, {"density": 1.5}, {"rounds": 0}, {"ramp": 1}],
+        keras=(),
         promises={"keeps_zeros": True},
+    ),
+    "pt2e": Row(
+        options={"samples": 64},
+        wrong=[{"samples": 0}],
+        torch=("mlp",),
+        keras=(),
+    ),
+    "quantization_aware": Row(
+        options={"rounds": 1, "threads": 1},
+        wrong=[{"bits": 3}, {"rounds": 0}],
+        torch=("mlp",),
+        keras=(),
     ),
     "quantizing": Row(
         options={"threads": 1},
         wrong=[{"bits": 3}],
-        kinds=("mlp",),
+        torch=("mlp",),
+        keras=(),
         promises={"smaller": "arrays"},
     ),
     "semi_structured": Row(
-        options={"rounds": 3},
+        options={"rounds": 4},
         wrong=[{"rounds": 0}, {"ramp": -0.1}],
         promises={"keeps_zeros": True},
     ),
     "sharing": Row(
-        options={"bits": 4, "rounds": 2},
+        options={"bits": 4, "rounds": 1},
         wrong=[{"bits": 9}, {"bits": 0}, {"bias_bits": 0}, {"rounds": -1}],
+        keras=(),
         promises={"keeps_zeros": True},
     ),
     "structured": Row(
-        options={"keep": 0.75, "rounds": 3},
+        options={"keep": 0.75, "rounds": 2},
         wrong=[{"keep": 0}, {"keep": 1.1}, {"steps": 0}, {"multiple": 0}, {"rounds": -1}],
         promises={"smaller": "arrays"},
+    ),
+    "weight_only": Row(
+        options={"threads": 1},
+        wrong=[{"bits": 3}, {"block": 20}],
+        torch=("mlp",),
+        keras=(),
     ),
 }  # fmt: skip
 
@@ -66,18 +108,28 @@ def test_every_compressor_we_ship_is_held_to_the_contract() -> None:
     assert list(TABLE) == registry.names("ml.compressors")
 
 
+def cases() -> list[tuple[str, str, str]]:
+    return [
+        (name, framework, kind)
+        for name, row in TABLE.items()
+        for framework in ("torch", "keras")
+        for kind in getattr(row, framework)
+    ]
+
+
 class TestBuiltIns(CompressorContract):
     """All of them, on models that know scikit-learn's digits."""
 
-    @pytest.fixture(params=[(name, kind) for name, row in TABLE.items() for kind in row.kinds], ids="-".join)
+    @pytest.fixture(params=cases(), ids="-".join)
     def case(self, request: pytest.FixtureRequest) -> CompressorCase:
-        name, kind = request.param
+        name, framework, kind = request.param
         row = TABLE[name]
+        known: Any = digits if framework == "torch" else importlib.import_module(".keras_digits", __package__)
         return CompressorCase(
             compressor=registry.load("ml.compressors", name)(**row.options),
-            model=trained(kind),
-            task=task(),
-            evaluate=right,
+            model=known.trained(kind),
+            task=known.task(data=(known.PICTURES[:800], known.DIGITS[:800])),
+            evaluate=known.right,
             wrong=row.wrong,
             drop=0.06,
             **row.promises,
@@ -132,6 +184,6 @@ def test_a_promise_that_is_broken_is_noticed(promise: str, test: str) -> None:
     )
     with pytest.raises(AssertionError):
         getattr(CompressorContract(), f"test_{test}")(case)
-    pruning = registry.load("ml.compressors", "pruning")(density=0.5, rounds=2)
+    pruning = registry.load("ml.compressors", "pruning")(density=0.6, rounds=2)
     fine = replace(case, compressor=pruning, wrong=TABLE["pruning"].wrong, model=trained("mlp"))
     getattr(CompressorContract(), f"test_{test}")(fine)
