@@ -5,22 +5,32 @@ The options are the part ``training`` of its cargo: ``precision``, ``compile``, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+
+from ..errors import CellUnfit
 
 
 @contextmanager
 def trained(options: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator[None]:
     """Within: training goes as `options` say; `tell` shows the user one line. Raises LeptonError before the cell."""
+    mode, compiler = options.get("precision") or "fp32", options.get("compile") or "off"
+    gradients = options.get("gradients") or "off"
+    if (mode, compiler, gradients) != ("fp32", "off", "off") and sys.version_info < (3, 10):
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise CellUnfit(
+            f"--precision, --compile and --gradients need Python 3.10, this host's kernel has {version}",
+            hint="Run the cell without them, or give the target another `python`.",
+        )
     with ExitStack() as stack:
-        if options.get("precision") or options.get("compile"):
+        if (mode, compiler) != ("fp32", "off"):
             from ..ml import precision
 
-            mode, compiler = options.get("precision") or "fp32", options.get("compile") or "off"
             stack.enter_context(precision.around(mode, compiler, tell))
-        if options.get("gradients", "off") != "off":
-            from ..ml import gradients
+        if gradients != "off":
+            from ..ml import gradients as looked_after
 
-            stack.enter_context(gradients.around(options["gradients"], tell))
+            stack.enter_context(looked_after.around(gradients, tell))
         yield
