@@ -94,6 +94,13 @@ def _value(node: ast.expr, frame: FrameType) -> Any:
         return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
     if isinstance(node, ast.Attribute):
         return getattr(_value(node.value, frame), "__dict__", {}).get(node.attr)
+    if isinstance(node, ast.Call) and _called(node) == "len" and len(node.args) == 1:
+        of = _value(node.args[0], frame)
+        plain = type(of).__module__.partition(".")[0] in ("builtins", "numpy", "torch", "tensorflow", "pandas")
+        try:
+            return len(of) if plain and isinstance(of, Sized) else None  # no code of the user's
+        except TypeError:
+            return None  # a tensor without dimensions
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv)):
         left, right = _value(node.left, frame), _value(node.right, frame)
         if type(left) is int and type(right) is int:

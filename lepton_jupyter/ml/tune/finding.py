@@ -29,6 +29,8 @@ from . import plots
 LOW, HIGH, STEPS, FEWEST, SMOOTH = 1e-6, 10.0, 120, 15, 0.9
 #: The loss has gone up for good at so many times its lowest.
 _WORSE = 3.0
+#: A loss that falls by less, as a share of what it was, has not fallen.
+_FALL = 0.02
 #: Of a batch size: steps to warm up, to measure, seconds that are enough; how much faster is worth doubling.
 _WARM, _MEASURED, _LONG, _WORTH = 3, 8, 4.0, 1.1
 
@@ -110,19 +112,20 @@ def judged(points: Sequence[tuple[float, float]]) -> FoundRate:
     for number, (rate, loss) in enumerate(points, 1):
         mean = SMOOTH * mean + (1 - SMOOTH) * loss
         smooth.append((rate, mean / (1 - SMOOTH**number)))
+    first = statistics.median(loss for _, loss in points[: max(FEWEST // 2, len(points) // 3)])  # single batches jump
     lowest = min(range(len(smooth)), key=lambda each: smooth[each][1])
-    if lowest < 2:
+    fall = first - smooth[lowest][1]
+    if lowest < 2 or fall < _FALL * abs(first):
         raise ConfigError("the loss did not fall at any learning rate", hint="Does the cell train what its loss is of?")
-    # The first values are of few steps and jump; what comes after the lowest is no fall.
-    begin = min(FEWEST // 3, lowest - 1)
-    slopes = [
-        (smooth[at + 1][1] - smooth[at - 1][1]) / math.log(smooth[at + 1][0] / smooth[at - 1][0])
-        for at in range(begin, lowest + 1)
-        if 0 < at < len(smooth) - 1
-    ]
-    steepest = begin + min(range(len(slopes)), key=slopes.__getitem__) if slopes else lowest
-    # The smoothed loss is behind by the steps it remembers.
-    behind = round(1 / (1 - SMOOTH)) // 2
+    # Where the fall begins for good: what is steep before is of batches that are easy or hard.
+    high = [at for at in range(1, lowest) if smooth[at][1] > first - 0.5 * fall]
+    flat = [at for at in high if smooth[at][1] > first - 0.1 * fall and at > high[-1] - len(points) // 4]
+    begin = max(flat or high or [lowest - 1])
+    steepest = min(
+        range(begin, lowest + 1),
+        key=lambda at: (smooth[at][1] - smooth[at - 1][1]) / math.log(smooth[at][0] / smooth[at - 1][0]),
+    )
+    behind = round(1 / (1 - SMOOTH)) // 2  # the smoothed loss is late by the steps that it remembers
     return FoundRate(rate=_two(smooth[max(steepest - behind, 0)][0]), most=_two(smooth[lowest][0]), points=smooth)
 
 
@@ -132,6 +135,7 @@ class _RateProbe(Listener):
     def __init__(self, meter: Meter, steps: int) -> None:
         self._meter, self._steps = meter, steps
         self.losses: list[float] = []
+        self._mean, self._lowest = 0.0, math.inf
         self._relative: dict[int, list[float]] = {}  # of each optimizer: its groups' rates, against the first's
 
     @property
@@ -163,17 +167,15 @@ class _RateProbe(Listener):
             self._take(float(loss))
 
     def _take(self, loss: float) -> None:
-        lowest = min(self.losses, default=loss)
-        if not math.isfinite(loss) or (len(self.losses) >= FEWEST and loss > _WORSE * lowest + 1e-12 and self._up()):
+        if not math.isfinite(loss):
             raise Enough
         self.losses.append(loss)
-        if len(self.losses) >= self._steps:
+        self._mean = SMOOTH * self._mean + (1 - SMOOTH) * loss
+        smooth = self._mean / (1 - SMOOTH ** len(self.losses))  # single batches jump
+        if len(self.losses) >= FEWEST:
+            self._lowest = min(self._lowest, smooth)
+        if len(self.losses) >= self._steps or smooth > _WORSE * self._lowest:
             raise Enough
-
-    def _up(self) -> bool:
-        """Whether the last steps, together, are worse than the first ones."""
-        few = self.losses[-3:]
-        return sum(few) / len(few) > max(self.losses[:3])
 
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         groups = optimizer.param_groups

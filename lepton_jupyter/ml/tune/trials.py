@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import copy
 import gc
+import hashlib
 import importlib
+import linecache
 import os
 import shutil
 import sys
@@ -42,7 +44,7 @@ class Cell:
     namespace: dict[str, Any]
     meter: Meter
     folder: str  # where trials get folders of their own
-    filename: str = "<cell>"
+    filename: str = ""  # by which its lines are found, if somebody else knows them already
     metric: str = ""
     seed: int = 0
     keep: Collection[str] = ()  # variables of the best trial that are wanted
@@ -54,6 +56,10 @@ class Cell:
     def ready(self) -> Iterator[None]:
         """Within, trials run; after it, all is as it was before. Imports the frameworks that the cell imports."""
         _import(parsed(self.code))
+        if not self.filename:
+            self.filename = f"<cell {hashlib.sha256(self.code.encode()).hexdigest()[:12]}>"
+            lines = self.code.splitlines(keepends=True)
+            linecache.cache[self.filename] = (len(self.code), None, lines, self.filename)  # the meter reads its loops
         self._before, self._place = Before(self.namespace), Place(self.folder)
         self._watch = Watch(self.meter, self.metric)
         gc.collect()
