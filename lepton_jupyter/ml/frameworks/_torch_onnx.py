@@ -47,7 +47,8 @@ def to_onnx(model: Any, inputs: tuple[Any, ...]) -> bytes:
             hint="An if or a loop over values, or an operation ONNX has not, is the usual reason: see the words above.",
         ) from error
     assert program is not None
-    return plain(program.model_proto).SerializeToString()
+    data: bytes = plain(program.model_proto).SerializeToString()
+    return data
 
 
 def plain(proto: Any) -> Any:

@@ -78,15 +78,12 @@ class Rounding:
             kernels = {id(getattr(*each)) for each in names}
             module._flat_weights = [self.kernel(each) if id(each) in kernels else each for each in before]
             return lambda: setattr(module, "_flat_weights", before)
-        taken = [(owner, name, owner._parameters.pop(name)) for owner, name in names]
-        for owner, name, parameter in taken:
-            assert parameter is not None
-            setattr(owner, name, self.kernel(parameter))
+        for owner, name in names:  # found before the parameter, which stays in its place
+            owner.__dict__[name] = self.kernel(owner._parameters[name])
 
         def back() -> None:
-            for owner, name, parameter in taken:
-                delattr(owner, name)
-                owner._parameters[name] = parameter
+            for owner, name in names:
+                del owner.__dict__[name]
 
         return back
 
