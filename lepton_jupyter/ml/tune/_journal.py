@@ -17,7 +17,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 
-class JournalFile(BaseJournalBackend):
+class JournalFile(BaseJournalBackend):  # type: ignore[misc]
     """One file. Raises OSError where it cannot be written."""
 
     def __init__(self, path: str) -> None:
