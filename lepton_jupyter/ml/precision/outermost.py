@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -33,10 +34,13 @@ class Outermost:
         self.halved = False  # whether a call that trains ran in float16
         self._here = threading.local()
         self._handles: list[Any] = []
-        self._open: list[_Plain] = []
+        self._filter: Any = None
 
     def install(self) -> None:
         """From now on every module call is seen."""
+        # torch.compile warns of global hooks: they see a compiled module and the one in it. Only the outer counts.
+        warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+        self._filter = warnings.filters[0]
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._report, with_kwargs=True),
@@ -47,6 +51,8 @@ class Outermost:
         """Leave nothing behind, also when an interrupt ended a call where no hook could see it."""
         for handle in self._handles:
             handle.remove()
+        if self._filter in warnings.filters:
+            warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
         calls = self._calls()
         while calls:
             self._close(calls.pop()[1])

@@ -1,0 +1,44 @@
+"""The flags of training on unchanged cells, over a real kernel."""
+
+from __future__ import annotations
+
+from tests.fakes.notebook import LiveNotebook
+
+TORCH = """
+import torch
+from torch import nn
+torch.set_num_threads(1)
+torch.manual_seed(0)
+x = torch.randn(64, 8)
+y = x.sum(1, keepdim=True)
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+for step in range(STEPS):
+    optimizer.zero_grad()
+    output = model(x)
+    loss = nn.functional.mse_loss(output, y)
+    if step == 7 and BREAK:
+        loss = loss * float("nan")
+    loss.backward()
+    optimizer.step()
+print(output.dtype, loss.item().hex())
+"""
+
+
+def cell(steps: int, broken: bool = False) -> str:
+    return TORCH.replace("STEPS", str(steps)).replace("BREAK", str(broken))
+
+
+def test_a_cell_trains_as_its_flags_say(notebook: LiveNotebook) -> None:
+    plain = notebook.text(f"%%lepton_train\n{cell(40)}").splitlines()[-1]
+    half = notebook.text(f"%%lepton_train --precision bf16\n{cell(40)}").splitlines()[-1]
+    assert half.startswith("torch.float32 ")
+    assert half != plain
+    assert abs(float.fromhex(half.split()[1]) - float.fromhex(plain.split()[1])) < 0.1
+    said = notebook.text(f"%%lepton_train --precision bf16 --gradients auto\n{cell(40, broken=True)}")
+    assert "gradients: a step was left out: its gradients were not finite (nan or inf)" in said
+    assert "1 step was left out" in said
+    said = notebook.text(f"%%lepton_train --precision auto\n{cell(300)}")
+    assert "precision: " in said
+    assert "ms for a step's forward and backward" in said
+    assert notebook.text(f"%%lepton_train\n{cell(40)}").splitlines()[-1] == plain
