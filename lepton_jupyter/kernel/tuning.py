@@ -218,7 +218,9 @@ def _result(study: Study, cell: Cell, trials: _Trials, host: Host) -> Result:
         elif failed[0].traceback:
             _say(failed[0].traceback)
         count = "the only trial" if len(failed) == 1 else f"all {len(failed)} trials"
-        raise ConfigError(f"{count} failed; the first one with {failed[0].error}", hint="What it raised is above.")
+        goes_on = f"--study {study.name} goes on with it."
+        hint = "What it raised is above." if failed[0].traceback else goes_on
+        raise ConfigError(f"{count} failed; the first one with {failed[0].error}", hint=hint)
     return result
 
 

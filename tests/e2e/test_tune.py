@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import psutil
+import pytest
+from nbclient import NotebookClient
 
 from lepton_jupyter.job import Job
 from lepton_jupyter.store import JobStore
-from tests.fakes.notebook import LiveNotebook
+from tests.fakes.notebook import LiveNotebook, shown
 
 TORCH = """
 import torch
@@ -61,8 +64,8 @@ def test_an_unchanged_torch_cell_is_tuned_and_probed(notebook: LiveNotebook, tmp
     assert re.search(r"^1/7  loss \d.*lr=0.0001 hidden=16 batch=32 .*best so far$", said, re.MULTILINE)
     assert re.search(r"^7/7  ", said, re.MULTILINE)
     assert "epoch" not in said
-    shown = next(output["data"] for output in outputs if "data" in output)
-    assert shown["text/html"].count("<svg") == 3
+    result = next(output["data"] for output in outputs if "data" in output)
+    assert result["text/html"].count("<svg") == 3
     kept = tmp_path / "kept"
     assert "2 files" in notebook.text(f"%lepton_fetch --to {kept} {newest(tmp_path).job_id} model.pt best.tune.json")
     told = json.loads((kept / "best.tune.json").read_text())
@@ -145,3 +148,17 @@ def test_a_study_goes_on_after_its_kernel_was_killed_and_stops_when_asked(
     assert "Stopped before all trials were run." in notebook.text(f"%lepton_logs {job}")
     notebook.run(f"%lepton_fetch {job}")
     assert notebook.text("print(best, 6 < len(best_trials) < 500)") == "{'x': 1.0} True\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(320)
+def test_the_notebook_about_tuning_runs(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEPTON_HOME", str(tmp_path / "state"))
+    notebook = nbformat.read(repository / "notebooks" / "06_tune.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    said = "\n".join(shown(cell.get("outputs", ())) for cell in notebook.cells)
+    accuracy = re.search(r"^12 trials, validation accuracy (\d+\.\d)%$", said, re.MULTILINE)
+    assert accuracy is not None
+    assert float(accuracy[1]) > 90
+    assert "6 trials; the best error is" in said

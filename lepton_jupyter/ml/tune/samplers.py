@@ -34,7 +34,9 @@ def sampler(name: str, space: Space, trials: int, seed: int) -> Any:
                 "--sampler cmaes needs a range in the space, not choices alone", hint="tpe takes choices."
             )
         if importlib.util.find_spec("cmaes") is None:
-            raise MissingDependency("--sampler cmaes needs the package cmaes", hint=_INSTALL)
+            raise MissingDependency(
+                "--sampler cmaes needs the package cmaes", hint="Install it where the cell runs: pip install cmaes"
+            )
         return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return samplers.RandomSampler(seed=seed)  # of a grid, all is enqueued
 
