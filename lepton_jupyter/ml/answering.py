@@ -7,12 +7,14 @@ arrays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
+from . import frameworks
 from .examples import array
 from .frameworks._base import Array
 from .measuring import is_file
@@ -35,12 +37,15 @@ class InKind:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._of_keras = frameworks.of(model).name == "litert" and "tensorflow" in sys.modules
         self.training = False
 
     def __call__(self, *inputs: Any, training: bool = False) -> Any:
         """The answer. `training`, which Keras' models know, changes nothing."""
         flat = [part for each in inputs for part in (each if isinstance(each, tuple | list) else [each])]
-        return _like(flat[0], self._model(*(array(each) for each in flat)))
+        # A Keras model answers arrays with tensors, too.
+        kind = "tensorflow" if isinstance(flat[0], np.ndarray) and self._of_keras else _framework(flat[0])
+        return _like(kind, flat[0], self._model(*(array(each) for each in flat)))
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0, **_: Any) -> Array:
         """As a Keras model's: arrays, batch by batch."""
@@ -63,14 +68,17 @@ class InKind:
             ) from None
 
 
-def _like(asked: Any, answer: Array) -> Any:
+def _framework(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _like(kind: str, asked: Any, answer: Array) -> Any:
     """The answer as the asked tensor's framework has it, where it is one."""
-    module = type(asked).__module__.partition(".")[0]
-    if module == "torch":
+    if kind == "torch":
         import torch
 
         return torch.from_numpy(np.array(answer)).to(asked.device)
-    if module in ("tensorflow", "keras"):
+    if kind in ("tensorflow", "keras"):
         import tensorflow
 
         return tensorflow.convert_to_tensor(answer)

@@ -15,11 +15,13 @@ from keras import layers
 
 from lepton_jupyter.errors import ConfigError
 from lepton_jupyter.ml import frameworks
+from lepton_jupyter.ml.answering import in_kind
 from lepton_jupyter.ml.compressing import run
 from lepton_jupyter.ml.compressors import Task, _converting
 from lepton_jupyter.ml.compressors.litert import LiteRT
 from lepton_jupyter.ml.compressors.pruning import Pruning
 from lepton_jupyter.ml.compressors.structured import Structured
+from lepton_jupyter.ml.exporting import export
 from lepton_jupyter.ml.frameworks.litert import LiteRtModel
 
 from .keras_digits import KINDS, PICTURES, mlp, right, task, trained
@@ -113,3 +115,21 @@ def test_what_cant_be_converted_is_named() -> None:
         LiteRT().compress(keras.Model(endless, layers.LSTM(4, name="rows")(endless)), Task())
     with pytest.raises(ConfigError, match="5 bits"):
         LiteRT(bits=5)
+
+
+def test_an_evaluate_of_keras_may_ask_with_arrays() -> None:
+    fast = LiteRT(threads=1).compress(trained("mlp"), Task())
+    assert in_kind(lambda model: model(PICTURES[:5]).numpy().shape)(fast) == (5, 10)
+
+
+def test_each_format_that_keras_has_answers_as_the_model(tmp_path: Path) -> None:
+    model = trained("mlp")
+    found = export(model, tmp_path, inputs=(PICTURES[:64],))
+    assert [each.format for each in found] == ["litert", "keras", "safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.safetensors", "model.tflite"]
+    for each in found:
+        assert each.agrees < 1e-4
+        assert each.latency.median > 0
+        assert each.bytes == each.path.stat().st_size < 4 * model.count_params() + 40_000  # without Adam's slots
+    with pytest.raises(ConfigError, match="keras model does not become onnx"):
+        export(model, tmp_path, formats=("onnx",), inputs=(PICTURES[:64],))

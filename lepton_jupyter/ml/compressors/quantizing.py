@@ -60,7 +60,7 @@ class Quantizing:
         if frameworks.of(model).name == "keras":
             from .litert import LiteRT
 
-            return LiteRT(bits=self.bits).compress(model, task)
+            return LiteRT(bits=self.bits, threads=self.threads).compress(model, task)
         samples = task.samples(self.samples)
         data, threads = exported(model, samples), self.threads or threads_of(model)
         if self.bits == 8:
