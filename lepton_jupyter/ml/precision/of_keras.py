@@ -63,13 +63,17 @@ class Halves:
             if policy is None or self._depth or any(isinstance(each, keras.KerasTensor) for each in flat):
                 return call(model, *args, **options)
             self._depth += 1
-            changed = _change(model, keras.DTypePolicy(policy))
+            half, plain = keras.DTypePolicy(policy), keras.DTypePolicy("float32")
+            changed = _change(model, half)
             try:
                 return keras.tree.map_structure(_whole, call(model, *args, **options))
             finally:
                 self._depth -= 1
                 for layer, own in changed:
                     layer._dtype_policy = own
+                for layer in model._flatten_layers():
+                    if layer.dtype_policy is half:  # made within the call, in the policy of a layer around it
+                        layer._dtype_policy = plain
 
         model.__call__ = halved
         try:

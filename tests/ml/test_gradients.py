@@ -1,0 +1,253 @@
+"""Gradients of unchanged PyTorch loops that are looked after: steps left out, clipping, memory that runs out."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lepton_jupyter.errors import ConfigError
+from lepton_jupyter.ml import gradients, precision
+from lepton_jupyter.ml.gradients.clipping import AutoClip
+
+X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+Y = X.sum(1, keepdim=True)
+
+
+class Hungry(nn.Module):
+    """Has memory for so many rows and no more: in forward, or in backward."""
+
+    def __init__(self, rows: int, where: str) -> None:
+        super().__init__()
+        self.rows, self.where = rows, where
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        if self.where == "forward" and torch.is_grad_enabled() and len(value) > self.rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return _InBackward.apply(value, self.rows) if self.where == "backward" else value
+
+
+class _InBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, rows: int) -> torch.Tensor:
+        ctx.rows = rows
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        if len(gradient) > ctx.rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return gradient, None
+
+
+def train(
+    *extra: nn.Module, steps: int = 30, momentum: float = 0.9, each: Callable[[int, Any], Any] = lambda step, loss: loss
+) -> tuple[list[float], nn.Module]:
+    """A plain loop; `each` may change a step's loss."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), *extra, nn.Linear(32, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=momentum)
+    losses = []
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = each(step, nn.functional.mse_loss(model(X), Y))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, model
+
+
+def unclipped(step: int, loss: Any) -> Any:
+    """As if the user clipped, so that only the rest is looked after."""
+    nn.utils.clip_grad_norm_([torch.zeros(1, requires_grad=True)], 1.0)
+    return loss
+
+
+def test_steps_that_are_not_finite_change_nothing() -> None:
+    said: list[str] = []
+    bad = {3, 7, 8}
+
+    def each(step: int, loss: Any) -> Any:
+        return unclipped(step, loss * (float("nan") if step in bad else 1.0))
+
+    with gradients.around("auto", said.append):
+        losses, _model = train(each=each)
+    assert len(losses) == 30
+    assert [np.isnan(loss) for loss in losses].count(True) == 3
+    assert losses[-1] < losses[0] / 5
+    assert said == [
+        "gradients: a step was left out: its gradients were not finite (nan or inf)",
+        "gradients: 3 steps were left out, gradients not finite",
+    ]
+    assert np.isnan(train(each=each)[0][-1])  # nobody looks any more
+
+
+def test_autoclip_is_the_papers_percentile() -> None:
+    norms = np.random.default_rng(0).lognormal(size=200)
+    clip = AutoClip()
+    limits = [clip.limit(norm) for norm in norms]
+    wanted = [np.percentile(norms[: count + 1], 10) for count in range(200)]
+    assert limits == pytest.approx(wanted)
+
+
+def test_long_gradients_are_clipped_unless_the_cell_clips() -> None:
+    said: list[str] = []
+
+    def blown(step: int, loss: Any) -> Any:
+        return loss * (1e4 if step == 5 else 1.0)
+
+    assert not train(each=blown)[0][-1] < 1e3
+    with gradients.around("auto", said.append):
+        losses, _ = train(each=blown)
+    assert losses[-1] < losses[0]
+    assert said[0] == "gradients: gradients are clipped to the 10th percentile of their norms so far (AutoClip)"
+    plain = train(each=unclipped)[0]
+    with gradients.around("auto", said.clear):  # type: ignore[arg-type]
+        assert train(each=unclipped)[0] == plain
+
+
+def test_a_closure_is_judged_after_it_ran() -> None:
+    said: list[str] = []
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (weight * float("inf")).sum()
+        loss.backward()
+        return loss
+
+    with gradients.around("auto", said.append):
+        assert torch.isinf(optimizer.step(closure))
+    assert torch.equal(weight, torch.ones(3))
+    assert said[-1] == "gradients: 1 step was left out, gradients not finite"
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_a_step_without_memory_is_made_again_in_parts(where: str) -> None:
+    said: list[str] = []
+    plain, whole = train(Hungry(64, where), each=unclipped)
+    with pytest.raises(torch.OutOfMemoryError):
+        train(Hungry(20, where))
+    with gradients.around("auto", said.append):
+        losses, model = train(Hungry(20, where), each=unclipped)
+    assert losses == pytest.approx(plain, rel=1e-4)
+    for one, other in zip(model.parameters(), whole.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert "memory ran out in a batch of 64: Sequential takes it in 2 parts of 32" in said[0]
+    assert "in 4 parts of 16" in said[1]
+    assert "made in parts" in said[-1]
+
+
+def test_gradients_that_were_there_before_are_added_to() -> None:
+    def accumulated(extra: nn.Module) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 4), extra, nn.Linear(4, 1))
+        for part in (X[:16], X):
+            nn.functional.mse_loss(model(part), part.sum(1, keepdim=True)).backward()
+        return [each.grad for each in model.parameters()]  # type: ignore[misc]
+
+    wanted = accumulated(Hungry(64, "backward"))
+    said: list[str] = []
+    with gradients.around("auto", said.append):
+        found = accumulated(Hungry(40, "backward"))
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, wanted, strict=True))
+    assert "made again after memory ran out" in said[-1]
+
+
+def test_parts_keep_the_precision_that_was_asked_for() -> None:
+    with gradients.around("auto", lambda _: None), precision.around("bf16", "off", lambda _: None):
+        losses, _ = train(Hungry(20, "forward"), each=unclipped, steps=8)
+    with precision.around("bf16", "off", lambda _: None):
+        whole, _ = train(each=unclipped, steps=8)
+    plain, _ = train(each=unclipped, steps=8)
+    assert losses == pytest.approx(whole, rel=0.01)
+    assert losses[0] == whole[0] != plain[0]
+
+
+class Crossing(nn.Module):
+    """Each example's answer depends on the others."""
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value - value.mean(0)
+
+
+@pytest.mark.parametrize(
+    "extra, why",
+    [
+        (nn.BatchNorm1d(32), "BatchNorm1d takes its statistics from the whole batch"),
+        (Crossing(), "its answer for one example depends on the others"),
+    ],
+    ids=["batchnorm", "crossing"],
+)
+def test_what_cannot_be_made_in_parts_says_why(extra: nn.Module, why: str) -> None:
+    said: list[str] = []
+    with gradients.around("auto", said.append), pytest.raises(torch.OutOfMemoryError):
+        train(extra, Hungry(20, "forward"))
+    assert why in said[0]
+    assert said[-1].startswith("gradients: memory ran out, and nothing is left to try")
+
+
+@contextmanager
+def memory_for(size: int) -> Iterator[None]:
+    """The process has that much more address space, and no more: PyTorch's own allocator fails, on a CPU."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def failure(step: Callable[[], Any]) -> str:
+    """What a step raises, in words: the exception itself would hold all that the step had made."""
+    try:
+        step()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width,), 0.5))
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(value * self.weight) + value
+
+
+@pytest.mark.parametrize("batchnorm", [False, True], ids=["parts", "checkpoints"])
+def test_memory_that_really_runs_out(batchnorm: bool) -> None:
+    """Twelve blocks keep 32 MiB twice; the process gets less. So large a tensor is never taken from the heap."""
+    width, rows = 1 << 17, 64
+    data = torch.randn(rows, width, generator=torch.Generator().manual_seed(0))
+
+    def step() -> list[torch.Tensor]:
+        norm = [nn.BatchNorm1d(width)] if batchnorm else []
+        model = nn.Sequential(*norm, *(Block(width) for _ in range(12)))
+        model(data).square().mean().backward()
+        return [each.grad for each in model.parameters()]  # type: ignore[misc]
+
+    said: list[str] = []
+    wanted = step()
+    with memory_for((740 if batchnorm else 400) << 20):
+        assert "can't allocate memory" in failure(step)
+        with gradients.around("auto", said.append):
+            found = step()
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-9)
+    assert ("run again in backward" if batchnorm else "parts of") in said[0]
+
+
+def test_other_modes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="--gradients always"), gradients.around("always", print):
+        pass
