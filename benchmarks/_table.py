@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 MARK = "<!-- figures: written by `make bench` -->"
@@ -79,22 +80,57 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({platform.machine()}), Python {python}, {system}"
 
 
+#: What was measured last, by the name of the figure that was asked for; the README shows it.
+KEPT = Path(__file__).parent / "figures.json"
+
+
+def keep(measured: Mapping[str, Sequence[Row]]) -> None:
+    """Put these into KEPT, in the place of what was measured under their names before."""
+    kept = json.loads(KEPT.read_text("utf-8"))
+    today = time.strftime("%Y-%m-%d")
+    kept |= {name: {"measured": today, "rows": [asdict(row) for row in rows]} for name, rows in measured.items()}
+    KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def kept(names: Iterable[str]) -> str:
+    """The table of what is kept, in the order of `names`; each row with its day."""
+    found = json.loads(KEPT.read_text("utf-8"))
+    groups = [(found[name]["measured"], [Row(**row) for row in found[name]["rows"]]) for name in names if name in found]
+    lines = [
+        f"Measured on {machine()}, each row on its day (`make bench`).",
+        *_ABOUT,
+        "",
+        "| figure | to reach | ours | peer | ratio | | measured |",
+        "|---|---|---|---|---|---|---|",
+        *(_line(row, day) for day, rows in groups for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def table(rows: Sequence[Row], quick: bool) -> str:
     """The rows in Markdown, under a line that says when and where."""
     kind = "a smoke test with tiny counts, not to be quoted" if quick else "`make bench`"
     lines = [
         f"Measured {time.strftime('%Y-%m-%d')} on {machine()} ({kind}).",
-        "Times are medians, in brackets the middle half of the measurements; ours and the peer took turns in one run,",
-        "and the ratio is that of the medians.",
+        *_ABOUT,
         "",
         "| figure | to reach | ours | peer | ratio | |",
         "|---|---|---|---|---|---|",
+        *(_line(row) for row in rows),
     ]
-    words = {True: "met", False: "**not met**", None: ""}
-    for row in rows:
-        cells = (row.figure, row.goal, row.ours, row.peer, row.ratio, words[row.met])
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+_ABOUT = (
+    "Times are medians, in brackets the middle half of the measurements; ours and the peer took turns in one run,",
+    "and the ratio is that of the medians.",
+)
+
+
+def _line(row: Row, *more: str) -> str:
+    met = {True: "met", False: "**not met**", None: ""}[row.met]
+    cells = (row.figure, row.goal, row.ours, row.peer, row.ratio, met, *more)
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def write_readme(path: Path, text: str) -> None:

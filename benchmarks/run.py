@@ -1,6 +1,6 @@
 """Measures every figure beside its peers and prints the table: `python -m benchmarks.run` (`make bench`).
 
-A full run also writes the table into README.md.
+What was measured with peers is kept in benchmarks/figures.json, and the README shows all that is kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import (
     cold,
+    compress_figures,
     cuts,
     imports,
     lines,
@@ -24,11 +25,12 @@ from . import (
     sidebar_pixels,
     transfer,
     transfer_cut,
+    tune,
     warm,
 )
 from ._bed import ROOT, Bed, Failed
 from ._peers import Peers
-from ._table import Row, table, write_readme
+from ._table import Row, keep, kept, table, write_readme
 
 FIGURES: dict[str, Callable[[Bed], list[Row]]] = {
     "warm": warm.loopback,
@@ -44,39 +46,44 @@ FIGURES: dict[str, Callable[[Bed], list[Row]]] = {
     "pushed": transfer.pushed,
     "files": transfer.files,
     "metrics": metrics.metrics,
+    "tune": tune.tune,
     "imports": imports.imports,
     "server": sidebar.server,
     "list": sidebar_list.listed,
     "pixels": sidebar_pixels.pixels,
+    **compress_figures.figures(None),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("figures", nargs="*", metavar="FIGURE", help=f"only these of: {', '.join(FIGURES)}")
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help="only these; an unknown name shows all")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, measures nothing")
     parser.add_argument("--no-peers", action="store_true", help="measure without sshpyk and ipyparallel")
+    parser.add_argument("--data-dir", type=Path, help="the folder of MNIST's four files; scikit-learn's digits without")
     parser.add_argument("--venv", type=Path, default=ROOT / "build" / "peers", help="environment of the peers")
     asked = parser.parse_args(argv)
+    FIGURES.update(compress_figures.figures(asked.data_dir))
     if unknown := set(asked.figures) - set(FIGURES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(FIGURES)}")
     peers = Peers(asked.venv, wanted=not asked.no_peers)
     peers.install()
-    rows: list[Row] = []
+    measured: dict[str, list[Row]] = {}
     failed = []
     for name in asked.figures or FIGURES:
         began = time.monotonic()
         with Bed(peers, quick=asked.quick) as bed:
             try:
-                rows += FIGURES[name](bed)
+                measured[name] = FIGURES[name](bed)
             except Failed as error:
-                rows.append(Row(figure=name, goal="", ours=f"could not be measured: {error}", peer="", met=False))
+                row = Row(figure=name, goal="", ours=f"could not be measured: {error}", peer="", met=False)
+                measured[name] = [row]
                 failed.append(name)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    text = table(rows, asked.quick)
-    print(text)
-    if not (asked.figures or asked.quick or asked.no_peers):
-        write_readme(ROOT / "README.md", text)
+    print(table([row for rows in measured.values() for row in rows], asked.quick))
+    if not (asked.quick or asked.no_peers):
+        keep({name: rows for name, rows in measured.items() if name not in failed})
+        write_readme(ROOT / "README.md", kept(FIGURES))
     return 1 if failed else 0
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
+from benchmarks import _table, run
 from benchmarks._table import END, MARK, Row, Sample, span, table, write_readme
 
 
@@ -48,6 +52,22 @@ def test_the_readme_gets_one_table_however_often_it_is_written(tmp_path: Path) -
     write_readme(readme, "| old |\n")
     write_readme(readme, "| new |\n")
     assert readme.read_text("utf-8") == f"before\n\n{MARK}\n| new |\n{END}\n\nafter\n"
+
+
+def test_the_readme_shows_what_is_kept(repository: Path) -> None:
+    text = (repository / "README.md").read_text("utf-8")
+    assert _table.kept(run.FIGURES).split("\n", 1)[1] in text  # but for the machine that reads it
+
+
+def test_what_is_measured_again_takes_the_place_of_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("{}")
+    monkeypatch.setattr(_table, "KEPT", path)
+    for ours in ("1", "2"):
+        _table.keep({"b": [Row(figure="b", goal="", ours=ours, peer="")], "a": []})
+    assert [line for line in _table.kept(["a", "b", "c"]).splitlines() if line.startswith("| b")] == [
+        f"| b |  | 2 |  |  |  | {time.strftime('%Y-%m-%d')} |"
+    ]
 
 
 def test_our_readme_has_a_place_for_the_table(repository: Path) -> None:
