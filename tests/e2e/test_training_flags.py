@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_notebooks import executed
 from tests.fakes.notebook import LiveNotebook
 
 TORCH = """
@@ -42,3 +48,16 @@ def test_a_cell_trains_as_its_flags_say(notebook: LiveNotebook) -> None:
     assert "precision: " in said
     assert "ms for a step's forward and backward" in said
     assert notebook.text(f"%%lepton_train\n{cell(40)}").splitlines()[-1] == plain
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(320)
+def test_the_notebook_shows_every_flag(tmp_path: Path, repository: Path) -> None:
+    notebook = executed(repository / "notebooks" / "05_training.ipynb", tmp_path)
+    said = ["".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in notebook.cells]
+    right = [float(number) for text in said for number in re.findall(r"^(\d+\.\d)% right$", text, re.MULTILINE)]
+    assert len(right) == 4
+    assert min(right) > 80
+    together = "\n".join(said)
+    assert "precision: " in together
+    assert "gradients: a step was left out" in together

@@ -113,7 +113,7 @@ class Models:
 
     def __init__(self, halves: Halves, tell: Callable[[str], None], asked: tuple[str, str] | None) -> None:
         self.halves, self.tell, self.asked = halves, tell, asked
-        self.params: Any = {}  # of the `fit` that goes on: epochs, steps
+        self.params: dict[str, Any] = {}  # of the `fit` that goes on: epochs, steps
         self.fitting = 0
         self.by_hand = False
         self._measured = False
@@ -219,9 +219,11 @@ class Models:
     def _fit(self, own: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(own)
 
+        models = self
+
         class Told(keras.callbacks.Callback):  # type: ignore[misc]
-            def on_train_begin(_, logs: Any = None) -> None:  # noqa: N805 - `self` is the one around
-                self.params = dict(_.params or {})
+            def on_train_begin(self, logs: Any = None) -> None:
+                models.params = dict(self.params or {})
 
         @functools.wraps(own)
         def fit(model: Any, *args: Any, **options: Any) -> Any:
@@ -253,7 +255,8 @@ class Models:
             found = own(tape, target, sources, start, **options)
             return tf.nest.map_structure(lambda each: None if each is None else _divided(each), found)
 
-        return gradient
+        found: Callable[..., Any] = gradient
+        return found
 
 
 def _divided(gradient: Any) -> Any:
