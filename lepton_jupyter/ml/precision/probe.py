@@ -104,6 +104,9 @@ class Probe:
         except replay.Unsound as why:
             self._force.choose(Plan(self._base()), [])
             self._end(f"{self._base()} stays: {why}")
+        except Exception as error:  # noqa: BLE001 - for instance no memory for a second run: the cell goes on without
+            self._force.choose(Plan(self._base()), [])
+            self._end(f"{self._base()} stays: the step could not be run again ({_brief(error)})")
 
     def _end(self, words: str) -> None:
         self.finished = True
@@ -162,7 +165,6 @@ class Probe:
             while scale > 1 and not all(_finite(gradients) for _, gradients in found):
                 self._scaling.scale = scale = scale / 2
                 found = [replay.run(call, scale) for call in calls]
-        activations = None if plan.compiled else _kept_bytes(calls, scale)
         loss = _agreement(calls, found, wanted, self._scaling.last) if best else 0.0
         shortest, best_again = math.inf, math.inf
         for _ in range(limits.TURNS):
@@ -176,7 +178,8 @@ class Probe:
             self._force.choose(plan, [call.module for call in calls])
         if best is not None:
             best.seconds = min(best.seconds, best_again)
-        return Measured(plan, shortest, loss, activations)
+        slow = best is not None and shortest > best.seconds
+        return Measured(plan, shortest, loss, None if plan.compiled or slow else _kept_bytes(calls, scale))
 
 
 def _changes(modules: list[Any], mode: str, compiler: str, seconds_left: float | None) -> list[dict[str, Any]]:
