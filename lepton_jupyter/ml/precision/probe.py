@@ -23,6 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..metrics._loops import around as loops_around
 from ..rerunning import near, still
 from . import fusing, limits, replay
+from .measures import agreement, finite, kept_bytes, timed
 from .outermost import Outermost
 from .plans import Force, Plan
 from .scaling import Scaling
@@ -162,24 +163,24 @@ class Probe:
         scale = self._scaling.scale if plan.precision == "fp16" else 1.0
         with self._still():
             found = [replay.run(call, scale) for call in calls]
-            while scale > 1 and not all(_finite(gradients) for _, gradients in found):
+            while scale > 1 and not all(finite(gradients) for _, gradients in found):
                 self._scaling.scale = scale = scale / 2
                 found = [replay.run(call, scale) for call in calls]
-        loss = _agreement(calls, found, wanted, self._scaling.last) if best else 0.0
+        loss = agreement(calls, found, wanted, self._scaling.last) if best else 0.0
         shortest, best_again = math.inf, math.inf
         for _ in range(limits.TURNS):
-            shortest = min(shortest, _timed(calls, scale))
+            shortest = min(shortest, timed(calls, scale))
             if best is None:
                 continue
             if shortest > 3 * best.seconds:
                 break  # no need to look again
             self._force.choose(best.plan, [call.module for call in calls])
-            best_again = min(best_again, _timed(calls, self._scaling.scale if best.plan.precision == "fp16" else 1.0))
+            best_again = min(best_again, timed(calls, self._scaling.scale if best.plan.precision == "fp16" else 1.0))
             self._force.choose(plan, [call.module for call in calls])
         if best is not None:
             best.seconds = min(best.seconds, best_again)
         slow = best is not None and shortest > best.seconds
-        return Measured(plan, shortest, loss, None if plan.compiled or slow else _kept_bytes(calls, scale))
+        return Measured(plan, shortest, loss, None if plan.compiled or slow else kept_bytes(calls, scale))
 
 
 def _changes(modules: list[Any], mode: str, compiler: str, seconds_left: float | None) -> list[dict[str, Any]]:
@@ -211,65 +212,6 @@ def _repeatable(calls: list[replay.Call], wanted: Any) -> None:
                 raise replay.Unsound(
                     f"{name} does not answer the same when it is called again (it keeps state of its own)"
                 )
-
-
-def _agreement(calls: list[replay.Call], found: Any, wanted: Any, loss: Any) -> float:
-    """By which share the loss changes, to first order. Raises Unsound where a way does not agree."""
-    change = dot = mine = theirs = 0.0
-    for call, (outputs, gradients), (true_outputs, true) in zip(calls, found, wanted, strict=False):
-        for output, true_output, slope in zip(outputs, true_outputs, call.wanted, strict=False):
-            change += 0.0 if slope is None else float(((output - true_output).double() * slope.double()).sum())
-        for gradient, right in zip(gradients, true, strict=False):
-            if gradient is not None and right is not None:
-                dot += float((gradient.double() * right.double()).sum())
-                mine += float(gradient.double().square().sum())
-                theirs += float(right.double().square().sum())
-    cosine = dot / math.sqrt(mine * theirs) if mine * theirs > 0 else math.nan
-    if theirs == mine == 0:
-        cosine = 1.0
-    length = math.sqrt(mine / theirs) if theirs > 0 else 1.0
-    if not cosine >= limits.COSINE or abs(length - 1) > limits.LENGTH:
-        raise replay.Unsound(f"its gradients differ from fp32's (cosine {cosine:.3f}, length {length:.2f} times)")
-    size = abs(float(loss)) if loss is not None else math.inf
-    share = abs(change) / size if size > 0 else 0.0
-    if not share <= limits.LOSS:
-        raise replay.Unsound(f"its loss differs from fp32's by {share:.1%}")
-    return share
-
-
-def _kept_bytes(calls: list[replay.Call], scale: float) -> int:
-    """How much a step keeps for its backward, apart from weights."""
-    weights = {each.untyped_storage().data_ptr() for call in calls for each in call.module.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        for call in calls:
-            replay.run(call, scale)
-    return sum(kept.values())
-
-
-def _finite(tensors: list[Any]) -> bool:
-    return all(bool(torch.isfinite(each).all()) for each in tensors if each is not None)
-
-
-def _timed(calls: list[replay.Call], scale: float) -> float:
-    _wait()
-    began = time.perf_counter()
-    for call in calls:
-        replay.run(call, scale)
-    _wait()
-    return time.perf_counter() - began
-
-
-def _wait() -> None:
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
 
 
 def _steps_left(steps: int, frame: Any) -> int | None:
