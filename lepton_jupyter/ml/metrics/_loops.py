@@ -1,7 +1,8 @@
 """Which loops of the user's code are going on, and how far each is: read off the frames, not off the code's promises.
 
 In the kernel's process. A step of training is called from within `for epoch in range(20)`; the frame above has the
-line it is at and the loop's variable, and the source says what the variable counts. No code of the user's is run.
+line it is at and the loop's variable, and the source says what the variable counts. No code of the user's is run, but
+for the length of a loader's data.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import ast
 import functools
 import linecache
 import sysconfig
-from collections.abc import Sized
+import weakref
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -18,6 +20,8 @@ from typing import Any
 #: Frames and loops that are looked at.
 DEEP, MOST = 40, 3
 _LIBRARIES = tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
+#: Iterators that were begun: by the id of what they go over, that (weakly) and how many turns are behind.
+TURNS: dict[int, tuple[weakref.ref[Any], Callable[[], int | None]]] = {}
 #: What is put around what is looped over.
 _AROUND = {"tqdm", "trange", "enumerate", "list", "iter", "track", "notebook", "progress_bar", "master_bar"}
 
@@ -73,11 +77,14 @@ def _read(node: ast.For, frame: FrameType) -> Loop | None:
         at = frame.f_locals.get(name)
         return Loop(name, turns.index(at), len(turns)) if type(at) is int and at in turns else None
     value = _value(over, frame)
-    far = getattr(value, "_lepton_turns", None)  # an iterator that was begun: its loader knows
-    done = far() if far is not None else None
-    if done is None or not isinstance(value, Sized):
+    known, far = TURNS.get(id(value), (None, None))
+    done = far() if known is not None and far is not None and known() is value else None
+    if done is None:
         return None
-    total = len(value)
+    try:
+        total = len(value)
+    except TypeError:
+        return None  # of a stream nobody knows it
     return Loop("batch", min(done, total), total) if total else None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from ._loops import TURNS
 from .meter import Meter
 
 
@@ -89,8 +90,9 @@ def install(meter: Meter) -> None:
     def counted(self: Any) -> Any:
         turns = iterate(self)
         try:
-            known = weakref.ref(turns)
-            self.__dict__["_lepton_turns"] = lambda: getattr(known(), "_num_yielded", None)
+            known, number = weakref.ref(turns), id(self)
+            over = weakref.ref(self, lambda _: TURNS.pop(number, None))
+            TURNS[number] = over, lambda: getattr(known(), "_num_yielded", None)
         except TypeError:
             pass  # somebody else's iterator
         return turns
