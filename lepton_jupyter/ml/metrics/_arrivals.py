@@ -14,7 +14,7 @@ from typing import Any
 def when_imported(name: str, call: Callable[[], None]) -> None:
     """Call `call` when the module `name` has been imported; now, if it is there. What it raises is dropped."""
     if name in sys.modules:
-        _attempt(call)
+        _attempt(name, call)
     else:
         sys.meta_path.insert(0, _Arrival(name, call))
 
@@ -41,15 +41,15 @@ class _Arrival(MetaPathFinder):
             execute(module)  # what it raises, the user sees; the next import comes by here again
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-            _attempt(self._call)
+            _attempt(self._name, self._call)
 
         loader.exec_module = then_call
         return spec
 
 
-def _attempt(call: Callable[[], None]) -> None:
+def _attempt(name: str, call: Callable[[], None]) -> None:
     """An import must not fail because of us, whatever a framework's version has changed."""
     try:
         call()
-    except Exception as error:  # noqa: BLE001 - see above; the cell runs, only its metrics are not seen
-        sys.stderr.write(f"lepton: metrics are not seen by themselves: {type(error).__name__}: {error}\n")
+    except Exception as error:  # noqa: BLE001 - see above; the cell runs, only less of its training is seen
+        sys.stderr.write(f"lepton: {name} is not followed: {type(error).__name__}: {error}\n")
