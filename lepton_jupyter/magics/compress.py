@@ -11,7 +11,6 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from ..config import parse_duration
 from ..errors import ConfigError
-from ..remote.left import RemoteValue
 from ._errors import MagicParser
 from ._send import add_flags, send
 
@@ -125,6 +124,8 @@ def _brought(asked: argparse.Namespace, namespace: Mapping[str, Any]) -> str:
         for node in ast.walk(ast.parse(_python(asked, flag), mode="eval"))
         if isinstance(node, ast.Name)
     ]
+    from ..remote.left import RemoteValue  # takes its time
+
     here = [name for name in named if name in namespace and not isinstance(namespace[name], RemoteValue)]
     return ",".join(dict.fromkeys([*here, *(name for name in listed if name != "auto")])) or "none"
 
