@@ -200,7 +200,7 @@ def speeds(given: Data, quick: bool = False) -> list[Row]:
             lost = errors[1] - errors[0]
             rows.append(
                 Row(
-                    figure=f"{name}, batch {batch}: narrowed + int8 in ONNX Runtime against fp32 eager, 1 thread",
+                    figure=f"{name}, batch {batch}: narrowed + 8 bits in ONNX Runtime against fp32 eager, 1 thread",
                     goal=f"≥ {goal}× at ≤ 0.5 points lost",
                     ours=f"{ours.median:.3g} ms ({ours.low:.3g}–{ours.high:.3g}); "
                     f"error {errors[0]:.2f} → {errors[1]:.2f} %",
