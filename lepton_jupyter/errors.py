@@ -125,6 +125,10 @@ class StorageError(LeptonError):
     """What lies in cloud storage cannot be used."""
 
 
+class StorageMissing(StorageError):
+    """Nothing lies where a URL points."""
+
+
 class StorageUnreachable(StorageError):
     """The storage service cannot be reached."""
 

@@ -15,7 +15,7 @@ from ._readings import Step
 from .words import size, visible
 
 #: Values beside the curves, and characters of a name.
-_MOST, _LONGEST = 12, 60
+_MOST, _LONGEST = 200, 60
 _NAMES = {"learning_rate": "learning rate", "grad_norm": "gradient norm", "gpu_memory": "GPU memory"}
 
 

@@ -126,6 +126,9 @@ def test_another_host_goes_on_from_the_bucket(
     text = notebook.text(f"{magic} --fresh\nlepton.checkpoint(x=1)\nprint('done')")
     assert "the checkpoint 1 is not in the bucket" in text
     assert "done" in text
+    shutil.rmtree(tmp_path / "state" / "host" / "checkpoints")
+    with pytest.raises(CellExecutionError, match="there is no bucket 'nowhere'"):  # not taken for one without checkpoints
+        notebook.run(f"{magic} --resume\nlepton.restore()")
 
 
 def test_keras_goes_on_by_itself(notebook: LiveNotebook) -> None:

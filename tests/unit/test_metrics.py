@@ -116,7 +116,7 @@ def test_a_meter_tells_the_rate_of_late_and_only_news() -> None:
     assert second.rate > 0
 
 
-def test_what_is_logged_too_fast_keeps_its_newest() -> None:
+def test_what_is_logged_too_fast_keeps_its_newest_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     meter = Meter()
     for number in range(5000):
         meter.log({"value": number})
@@ -124,6 +124,7 @@ def test_what_is_logged_too_fast_keeps_its_newest() -> None:
     assert values[-1] == 4999
     assert len(values) <= 1000
     assert meter.logged() == []
+    assert capsys.readouterr().err.count("only the newest are kept") == 1
 
 
 def told(**fields: Any) -> Event:

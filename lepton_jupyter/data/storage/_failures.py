@@ -6,7 +6,7 @@ import errno
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ...errors import LeptonError, StorageError, StorageUnreachable
+from ...errors import LeptonError, StorageError, StorageMissing, StorageUnreachable
 from ._urls import Url
 
 _BUCKET = {"s3": "bucket", "gs": "bucket", "az": "container"}
@@ -58,12 +58,12 @@ def failure(error: Exception, url: Url, fs: Any, tried: str, secrets: Collection
 _NO_WAY = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EPIPE)
 
 
-def missing(url: Url) -> StorageError:
+def missing(url: Url) -> StorageMissing:
     """Nothing lies where the URL points."""
     if url.pattern:
-        return StorageError(f"{url.shown}: nothing there fits this pattern")
+        return StorageMissing(f"{url.shown}: nothing there fits this pattern")
     hint = "Keys are exact, upper and lower case too; a folder's URL may end with a slash."
-    return StorageError(f"{url.shown}: there is nothing of this name", hint=hint)
+    return StorageMissing(f"{url.shown}: there is nothing of this name", hint=hint)
 
 
 def redacted(text: str, secrets: Collection[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...blobs import BlobStore
 from ...data import storage
-from ...errors import StorageError
+from ...errors import StorageError, StorageMissing
 from .folder import CHECKPOINTS, STATE
 
 _NEWEST = "newest"
@@ -45,8 +45,8 @@ class Bucket:
         with tempfile.TemporaryDirectory() as aside:
             try:
                 self._get(_NEWEST, aside)
-            except StorageError:
-                return False  # nobody has written one, or the bucket is new
+            except StorageMissing:
+                return False  # nobody has written one; a bucket that refuses is another matter, and raised
             with open(os.path.join(aside, _NEWEST), encoding="ascii") as file:
                 name = os.path.basename(file.read())
             self._get(name, aside)

@@ -75,6 +75,8 @@ class Checkpoints:
         """Put the objects back; the plain values of the newest checkpoint, or None if nothing is to be resumed."""
         path = self._newest() if self.resume else ""
         if not path:
+            if self.resume:
+                self._tell("--resume: this cell has left no checkpoint, so it begins anew")
             return None
         found = self._folder.read(path, self._namespace)
         kept = found["objects"]

@@ -6,6 +6,7 @@ Hooks run in the middle of a training step, so what they do here is a few attrib
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class Meter:
         self.sources: dict[str, Callable[[], dict[str, Any]]] = {}  # who knows values, by name
         self.loops: list[Loop] = []
         self._outer: list[Loop] = []  # that the cell told us of
+        self._crowded = False  # more was logged at once than is kept, and that was said
         self._logged: list[tuple[float, float | None, dict[str, float | None]]] = []
         self._seen = (0, 0, time.monotonic())  # steps, epochs and moment of the last reading
 
@@ -105,8 +107,10 @@ class Meter:
                 raise type(error)(f"{name} is a {type(value).__name__}, not one number: {error}") from None
         with self._lock:
             if len(self._logged) >= MOST_LOGGED:
-                # The newest matter: a curve shows them, and what came before them in this moment it could not show.
                 del self._logged[: MOST_LOGGED // 2]
+                if not self._crowded:
+                    sys.stderr.write(f"lepton: over {MOST_LOGGED:,} values logged at once: only the newest are kept\n")
+                self._crowded = True
             self._logged.append((time.time(), step, numbers))
         self.arrived.set()
         if self.listener is not None:
