@@ -127,7 +127,8 @@ def test_another_host_goes_on_from_the_bucket(
     assert "the checkpoint 1 is not in the bucket" in text
     assert "done" in text
     shutil.rmtree(tmp_path / "state" / "host" / "checkpoints")
-    with pytest.raises(CellExecutionError, match="there is no bucket 'nowhere'"):  # not taken for one without checkpoints
+    # not taken for a bucket without checkpoints
+    with pytest.raises(CellExecutionError, match="there is no bucket 'nowhere'"):
         notebook.run(f"{magic} --resume\nlepton.restore()")
 
 
