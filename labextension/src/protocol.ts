@@ -33,6 +33,12 @@ export interface IMetric {
   value: number;
   /** x: seconds after the job began. */
   points: [x: number, value: number][];
+  /** How many values the points stand for. */
+  count?: number;
+  /** How many metrics the job has beside this one. */
+  others?: number;
+  /** Whether the job's record has the values of its metrics; else they are where it printed them. */
+  recorded?: boolean;
 }
 
 /** How well a job used its machine. */

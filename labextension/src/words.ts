@@ -78,6 +78,18 @@ export function metricWords(job: IJob): string {
   return metric ? `${metric.name} ${figure(metric.value)}` : '';
 }
 
+/** What the curve of these points leaves out, and what tells it; empty when it shows all. */
+export function leftOutWords(job: IJob, drawn: number, trans: TranslationBundle): string {
+  const { count = 0, others = 0, recorded } = job.telemetry.metric ?? {};
+  const words = [
+    count > drawn &&
+      trans.__('%1 of %2 values drawn', drawn.toLocaleString(), count.toLocaleString()),
+    others > 0 && trans._n('%1 other metric', '%1 other metrics', others)
+  ].filter(Boolean);
+  const where = recorded ? '%lepton_metrics' : '%lepton_logs';
+  return words.length > 0 ? `${words.join(' · ')}: ${where} ${job.id}` : '';
+}
+
 /** Seconds that remain at `now`; null when nobody knows. */
 export function remaining(job: IJob, now: number): number | null {
   const progress = job.telemetry.progress;
@@ -89,7 +101,10 @@ export function remaining(job: IJob, now: number): number | null {
 
 /** What it has cost: in the currency of `price_per_hour`, which nobody has named. */
 export function costWords(job: IJob, trans: TranslationBundle): string {
-  return job.cost === null || job.cost <= 0 ? '' : trans.__('cost %1', job.cost.toFixed(2));
+  if (job.cost === null || job.cost <= 0) {
+    return '';
+  }
+  return trans.__('cost %1', job.cost < 0.01 ? '< 0.01' : job.cost.toFixed(2));
 }
 
 /** Where its outputs are, when they are not simply in the notebook. */

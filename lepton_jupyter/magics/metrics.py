@@ -11,8 +11,33 @@ from IPython.core.magic import Magics, line_magic, magics_class
 
 from ..errors import JobError, MissingDependency
 from ..outputs.history import Point, history
+from ..widgets.static import sparkline
 from ._errors import MagicParser
 from ._process import dispatcher
+from ._table import Table, terminal_width
+
+
+class Points(list[Point]):
+    """A job's points, oldest first. Where they are shown, it is one line for each metric."""
+
+    def table(self) -> Table:
+        """The metrics in the order in which they came."""
+        metrics: dict[str, list[float]] = {}
+        for point in self:
+            metrics.setdefault(point.name, []).append(point.value)
+        rows = [
+            (name, f"{len(values):,}", *(f"{each:.5g}" for each in (values[0], min(values), max(values), values[-1])),
+             sparkline(values))
+            for name, values in metrics.items()
+        ]  # fmt: skip
+        columns = ("metric", "points", "first", "lowest", "highest", "last", "over time")
+        return Table(columns=columns, rows=rows, note="A list of points; pandas.DataFrame(points) makes a table of it.")
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self.table().text(terminal_width()))
 
 
 @magics_class
@@ -20,16 +45,16 @@ class MetricMagics(Magics):
     """The metrics of jobs."""
 
     @line_magic
-    def lepton_metrics(self, line: str) -> list[Point] | None:
-        """The metrics that a job's kernel saw and its cell logged; a list of points in Python.
+    def lepton_metrics(self, line: str) -> Points | None:
+        """The metrics that a job's kernel saw and its cell logged: a table to look at, a list of points in Python.
 
         ::
 
             %lepton_metrics JOB [--tensorboard FOLDER | --mlflow URI [--experiment NAME]] [--on TARGET]
 
-        Each point has name, step, time (seconds since the epoch) and value. With --tensorboard they become event files
-        in FOLDER/JOB, with --mlflow a run of the tracking server at URI (one file: sqlite:///runs.db); then nothing is
-        returned.
+        Each point has name, step, time (seconds since the epoch) and value; pandas.DataFrame(points) takes them. With
+        --tensorboard they become event files in FOLDER/JOB, with --mlflow a run of the tracking server at URI (one
+        file: sqlite:///runs.db); then nothing is returned.
 
         Example::
 
@@ -48,7 +73,8 @@ class MetricMagics(Magics):
         if not points:
             raise JobError(
                 f"no metric of job {job} was seen",
-                hint="A training with torch or Keras is seen by itself; lepton.log(name=value) tells your own.",
+                hint="A training with torch or Keras is seen by itself; lepton.log(name=value) tells your own. "
+                f"What was printed is in: %lepton_logs {job}",
             )
         if asked.tensorboard:
             folder = os.path.join(asked.tensorboard, job)
@@ -58,7 +84,7 @@ class MetricMagics(Magics):
             run = to_mlflow(points, asked.mlflow, asked.experiment, job)
             print(f"{len(points):,} points are in run {run} of {asked.mlflow}.")  # noqa: T201
         else:
-            return points
+            return Points(points)
         return None
 
 

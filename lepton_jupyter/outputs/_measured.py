@@ -14,8 +14,10 @@ from ._levels import Levels
 from ._readings import Step
 from .words import size, visible
 
-#: Values beside the curves, and characters of a name.
-_MOST, _LONGEST = 200, 60
+#: Values that are taken at once, and characters of a name: more is no training of ours.
+_MOST, _LONGEST = 10_000, 200
+#: Of the newest values, so many are told in words.
+_SAID = 12
 _NAMES = {"learning_rate": "learning rate", "grad_norm": "gradient norm", "gpu_memory": "GPU memory"}
 
 
@@ -36,7 +38,8 @@ class Measured:
             self._training = {
                 "steps": steps,
                 "rate": before.get("rate") if rate is None else _short(rate),
-                "values": {name: None if value is None else _short(value) for name, value in values.items()},
+                "values": {name: None if value is None else _short(value) for name, value in [*values.items()][:_SAID]},
+                "unsaid": max(0, len(values) - _SAID),
             }
             for name, value in values.items():
                 if name not in _NAMES:
@@ -57,7 +60,8 @@ class Measured:
         words += [f"{rate:.3g} steps/s"] if rate else []
         for name, value in self._training["values"].items():
             shown = "not finite" if value is None else size(value) if name == "gpu_memory" else f"{value:.4g}"
-            words.append(f"{_NAMES.get(name, visible(name))} {shown}")
+            words.append(f"{_NAMES.get(name, visible(name)[:40])} {shown}")
+        words += [f"{self._training['unsaid']:,} more"] if self._training["unsaid"] else []
         return " · ".join(words)
 
     def _steps(self, loops: Any, time: float) -> None:

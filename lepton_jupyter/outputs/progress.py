@@ -76,6 +76,9 @@ class Progress:
         progress = self._levels.telemetry() or measured.levels.telemetry()
         curves = (measured.logged, self._curves, measured.curves)
         metric = next((found for each in curves if (found := each.telemetry())), {})
+        if metric:  # what a picture of one curve leaves out
+            metric["metric"]["others"] = len({name for each in curves for name in each.names}) - 1
+            metric["metric"]["recorded"] = bool(measured.logged.names or measured.curves.names)
         return {**progress, **metric, **measured.training(), **self._models.telemetry()}
 
     def _look(self) -> None:

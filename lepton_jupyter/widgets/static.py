@@ -41,7 +41,7 @@ _FAINT = "var(--jp-border-color2, #bdbdbd)"
 _STRIPES = "▁▂▃▄▅▆▇█"
 _BAR = 20  # characters of the plain text's progress bar
 _WIDTH, _HEIGHT, _EDGE = 480, 64, 3  # of the chart, in its own units
-_MOST_POINTS, _MOST_DEVICES = 120, 16
+_MOST_POINTS, _MOST_DEVICES, _LONGEST_WORDS = 120, 16, 600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +107,9 @@ def text(facts: Facts) -> str:
         f"{ICONS[facts.state]} {_word(facts.state)}: {visible(facts.title)}   {_place(facts)}",
         visible(facts.note),
         bar + ", ".join(_pace(facts)),
-        f"{metric}  {_sparkline([value for _, value in points])}".strip(),
+        f"{metric}  {sparkline([value for _, value in points])}".strip(),
+        _left_out(facts),
+        _training(facts),
         _used(facts),
     ]
     return "\n".join(line for line in lines if line)
@@ -140,9 +142,9 @@ def progress(facts: Facts) -> str:
 def chart(facts: Facts) -> str:
     """The main metric over time, its value alone while there is one point; below, how the training goes."""
     points, metric = _points(facts), escaped(_metric(facts))
-    training = _row(visible(str(_part(facts, "training").get("words") or ""))[:200])
+    rest = _row(_left_out(facts)) + _row(_training(facts))
     if len(points) < 2:
-        return (f"<div>{metric}</div>" if metric else "") + training
+        return (f"<div>{metric}</div>" if metric else "") + rest
     low, high = min(value for _, value in points), max(value for _, value in points)
     first, last = points[0][0], points[-1][0]
     across = (_WIDTH - 2 * _EDGE) / ((last - first) or 1)
@@ -153,7 +155,7 @@ def chart(facts: Facts) -> str:
         f' preserveAspectRatio="none" aria-label="{metric}, between {low:.4g} and {high:.4g}"'
         f' style="width:24em;max-width:70%;height:4em;border-left:1px solid {_FAINT};border-bottom:1px solid {_FAINT}">'
         f'<polyline fill="none" stroke="{_LINE}" stroke-width="2" vector-effect="non-scaling-stroke" points="{line}"/>'
-        f'</svg><span>{metric}<br><span style="opacity:.7">{low:.4g} … {high:.4g}</span></span></div>{training}'
+        f'</svg><span>{metric}<br><span style="opacity:.7">{low:.4g} … {high:.4g}</span></span></div>{rest}'
     )
 
 
@@ -180,7 +182,7 @@ def _pace(facts: Facts) -> list[str]:
     done, steps, total = _fraction(facts), _number(about.get("done")), _number(about.get("total"))
     if done is not None:
         words.append(f"{math.floor(done * 100)} %")
-    if steps is not None and total is not None:
+    if steps is not None and total is not None and facts.state is not JobState.COMPLETED:
         words.append(f"{steps:g}/{total:g} {visible(str(about.get('unit') or ''))}".strip())
     if facts.started is not None:
         spent = duration((facts.ended or facts.now) - facts.started)
@@ -245,6 +247,23 @@ def _metric(facts: Facts) -> str:
     return "" if value is None else f"{visible(str(about.get('name') or 'metric'))[:40]} {value:.4g}"
 
 
+def _left_out(facts: Facts) -> str:
+    """What the curve does not show, and where that is: "60 of 1,200 values drawn; 40 other metrics: …"."""
+    about = _part(facts, "metric")
+    drawn, count, others = len(_points(facts)), _number(about.get("count")), _number(about.get("others"))
+    words = [f"{drawn} of {count:,.0f} values drawn"] if count is not None and count > drawn else []
+    if others is not None and others > 0:
+        words.append(f"{others:,.0f} other metric{'s' if others > 1 else ''}")
+    where = "%lepton_metrics" if about.get("recorded") else "%lepton_logs"
+    return f"{'; '.join(words)}: {where} {facts.job_id}" if words else ""
+
+
+def _training(facts: Facts) -> str:
+    """How the training goes."""
+    words = visible(str(_part(facts, "training").get("words") or ""))
+    return words if len(words) <= _LONGEST_WORDS else words[:_LONGEST_WORDS] + "…"
+
+
 def _points(facts: Facts) -> list[tuple[float, float]]:
     """The metric's points that can be drawn, in the order of x."""
     points = _part(facts, "metric").get("points")
@@ -257,7 +276,8 @@ def _points(facts: Facts) -> list[tuple[float, float]]:
     return sorted(found, key=lambda point: point[0])  # those of one moment stay as they came
 
 
-def _sparkline(values: Sequence[float]) -> str:
+def sparkline(values: Sequence[float]) -> str:
+    """The values as a line of block characters; nothing for fewer than two."""
     if len(values) < 2:
         return ""
     chosen = [values[round(n * (len(values) - 1) / (min(len(values), 30) - 1))] for n in range(min(len(values), 30))]
@@ -266,6 +286,9 @@ def _sparkline(values: Sequence[float]) -> str:
 
 
 def _fraction(facts: Facts) -> float | None:
+    """How far it is. What is complete is not partly done, even if it ended before its bar or its loop did."""
+    if facts.state is JobState.COMPLETED:
+        return None
     value = _number(_part(facts, "progress").get("fraction"))
     return None if value is None else min(1.0, max(0.0, value))
 

@@ -109,6 +109,23 @@ def test_a_finished_job_says_what_it_took_and_used() -> None:
     assert "left" not in shown
 
 
+def test_what_the_curve_leaves_out_is_said_with_where_it_is() -> None:
+    metric = {**HALF["metric"], "count": 1200, "others": 1, "recorded": True}
+    some = facts(state=JobState.COMPLETED, telemetry={"metric": metric, "training": {"words": "9 steps"}})
+    line = f"{len(metric['points'])} of 1,200 values drawn; 1 other metric: %lepton_metrics k7m3"
+    assert line in Reader(html(some)).text
+    assert text(some).splitlines()[-2:] == [line, "9 steps"]
+    printed = facts(telemetry={"metric": {**metric, "count": 3, "others": 40, "recorded": False}})
+    assert "40 other metrics: %lepton_logs k7m3" in text(printed)
+    assert "other metrics: %" not in text(facts(telemetry=HALF))
+
+
+def test_a_completed_job_is_not_partly_done() -> None:
+    ended = facts(state=JobState.COMPLETED, telemetry=HALF, ended=NOW)
+    assert "35 %" not in text(ended) and "7/20" not in text(ended) and "progressbar" not in html(ended)
+    assert "35 %, 7/20 epoch, took" in text(facts(state=JobState.CANCELLED, telemetry=HALF, ended=NOW))
+
+
 @pytest.mark.parametrize("state", JobState)
 def test_every_state_is_an_icon_and_a_word(state: JobState) -> None:
     first = text(Facts(job_id="k7m3", title="t", target="local", state=state)).splitlines()[0]

@@ -294,9 +294,18 @@ def test_the_main_metric_is_chosen() -> None:
     assert told(*one, printed(6, "val_loss: 8\n"))["metric"]["points"] == [[5.0, 9.0], [6.0, 8.0]]
 
 
+def test_metrics_without_a_curve_are_counted_and_the_main_one_has_one_however_late() -> None:
+    many = {f"group{number}": 1.0 for number in range(300)}
+    logged = [[second, None, {**many, "val_loss": 1 / second}] for second in range(1, 201)]
+    metric = told(Event("job", 1, "metrics", {"time": 1.0, "logged": logged}))["metric"]
+    assert (metric["name"], metric["count"], metric["others"], metric["recorded"]) == ("val_loss", 200, 300, True)
+    assert 2 < len(metric["points"]) <= 60
+    assert told(printed(1, "loss: 0.5 acc: 0.1\n"))["metric"]["recorded"] is False
+
+
 def test_a_loss_that_is_no_number_is_said() -> None:
     metric = told(printed(1, "loss: 0.5\n"), printed(2, "loss: nan\n"))["metric"]
-    assert metric == {"name": "loss", "value": None, "points": [[0.0, 0.5]]}
+    assert metric.items() >= {"name": "loss", "value": None, "points": [[0.0, 0.5]], "count": 1}.items()
 
 
 def test_a_long_curve_keeps_its_shape_and_both_ends() -> None:

@@ -14,7 +14,7 @@ import { stateIcon } from '../icons';
 import { isFinal } from '../jobs';
 import type { IJob } from '../protocol';
 import type { ILepton } from '../tokens';
-import { title } from '../words';
+import { leftOutWords, title } from '../words';
 import { Artifacts } from './artifacts';
 import { useFresh } from './fresh';
 import { JobHead } from './jobhead';
@@ -144,6 +144,7 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
       </p>
     );
   }
+  const leftOut = metric && leftOutWords(job, metric.points.length, trans);
   const training = job.telemetry.training?.words;
   const words = uses.value?.words || job.telemetry.usage?.words;
   return (
@@ -154,6 +155,7 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
       <div className="lp-View-main">
         <div className="lp-View-charts">
           {metric && <LineChart title={metric.name} lines={lines} kind="elapsed" trans={trans} />}
+          {leftOut && <p className="lp-View-words">{leftOut}</p>}
           <ResourceCharts samples={uses.value?.samples ?? NONE} trans={trans} />
           {uses.error !== undefined && <p className="lp-said">{inWords(uses.error)}</p>}
         </div>

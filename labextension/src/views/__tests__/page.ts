@@ -2,7 +2,7 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { JobsModel } from '../../jobs';
-import type { IJob, ISample, ITarget, Message } from '../../protocol';
+import type { IArtifact, IJob, ISample, ITarget, Message } from '../../protocol';
 import { Api } from '../../request';
 import { Stream } from '../../stream';
 import { TargetsModel } from '../../targets';
@@ -166,3 +166,13 @@ export async function settle(): Promise<void> {
     await new Promise(resolve => setTimeout(resolve, 0));
   }
 }
+
+/** What a job displayed. */
+export const displayed = (name: string, mime: string): IArtifact => {
+  return { id: name, name, kind: 'output', mime, size: 2048, url: '' };
+};
+
+/** A file that a job left. */
+export const left = (id: string, name: string, url = ''): IArtifact => {
+  return { id, name, kind: 'file', mime: 'application/octet-stream', size: 2048, url };
+};

@@ -2,16 +2,23 @@ import { CommandRegistry } from '@lumino/commands';
 import { Widget } from '@lumino/widgets';
 import { act } from 'react';
 
-import { click, render, trans, waitFor } from '../../components/__tests__/render';
+import { click, trans } from '../../components/__tests__/render';
 import { CommandIDs } from '../../ids';
-import type { IArtifact, IVariable } from '../../protocol';
-import { ApiError } from '../../request';
-import { Artifacts } from '../artifacts';
-import { Fresh } from '../fresh';
 import { createJobView } from '../job';
 import { pauseOf, resourceLines } from '../resources';
 import { createTargetView } from '../target';
-import { job, page, sample, settle, snapshot, target, type Answers, type IPage } from './page';
+import {
+  displayed,
+  job,
+  left,
+  page,
+  sample,
+  settle,
+  snapshot,
+  target,
+  type Answers,
+  type IPage
+} from './page';
 
 const now = (): number => Date.now() / 1000;
 const stop = jest.fn();
@@ -22,13 +29,6 @@ commands.addCommand(CommandIDs.retry, {
   isVisible: () => false,
   execute: () => null
 });
-
-const displayed = (name: string, mime: string): IArtifact => {
-  return { id: name, name, kind: 'output', mime, size: 2048, url: '' };
-};
-const left = (id: string, name: string, url = ''): IArtifact => {
-  return { id, name, kind: 'file', mime: 'application/octet-stream', size: 2048, url };
-};
 
 let here: IPage;
 let shown: Widget | null = null;
@@ -80,7 +80,7 @@ describe('the view of a job', () => {
           started: now() - 130,
           cost: 1.5,
           telemetry: {
-            metric: { name: 'loss', value: 0.41, points: [[1, 0.9], [2, 0.41]] }, // prettier-ignore
+            metric: { name: 'loss', value: 0.41, points: [[1, 0.9], [2, 0.41]], count: 1200, others: 2, recorded: true }, // prettier-ignore
             progress: { fraction: 0.35, done: 7, total: 20, unit: 'epoch', eta: 840, time: now() }
           }
         })
@@ -92,6 +92,9 @@ describe('the view of a job', () => {
     expect(node.textContent).toContain('cost 1.50');
     expect(node.textContent).toContain('epoch 7/20 · 35 % · 14 min left');
     expect(node.textContent).toContain('GPU 23 % busy');
+    expect(node.textContent).toContain(
+      '2 of 1,200 values drawn · 2 other metrics: %lepton_metrics 1'
+    );
     const charts = [...node.querySelectorAll('.lp-Chart-title')].map(
       ({ firstChild }) => firstChild?.textContent
     );
@@ -273,163 +276,5 @@ describe('lines of resources', () => {
     expect(pauseOf([0, 1, 2, 3])).toBe(12);
     expect(pauseOf([0, 20, 40, 60])).toBe(80);
     expect(pauseOf([])).toBe(12);
-  });
-});
-
-describe('the files of a job', () => {
-  const bring = jest.fn<Promise<void>, [string]>(() => Promise.resolve());
-  const saved: string[] = [];
-  const shownFiles = (
-    list: IArtifact[],
-    variables: IVariable[] = [],
-    unlisted = 0
-  ): ReturnType<typeof render> =>
-    render(
-      <Artifacts
-        job="1"
-        list={list}
-        variables={variables}
-        unlisted={unlisted}
-        url={id => `/x/${id}`}
-        bring={bring}
-        trans={trans}
-      />
-    );
-  beforeEach(() => {
-    saved.length = 0;
-    bring.mockClear();
-    jest.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (
-      this: HTMLAnchorElement
-    ) {
-      saved.push(this.getAttribute('href') ?? '');
-    });
-  });
-  afterEach(() => jest.restoreAllMocks());
-
-  it('are pictures only where a browser draws them, and downloads all', () => {
-    const list = [
-      displayed('a.png', 'image/png'),
-      displayed('b.svg', 'image/svg+xml'),
-      displayed('c.html', 'text/html')
-    ];
-    const { host } = shownFiles(list);
-    expect([...host.querySelectorAll('img')].map(image => image.getAttribute('src'))).toEqual([
-      '/x/a.png'
-    ]);
-    expect(host.querySelectorAll('a[download]')).toHaveLength(3);
-  });
-
-  it('are brought from their host and then saved, by our id and not by their name', async () => {
-    let arrive = (): void => undefined;
-    bring.mockReturnValueOnce(new Promise(resolve => (arrive = resolve)));
-    const { host, one } = shownFiles([left('file-1', '../out-01.png', 's3://bucket/x')]);
-    expect(one('li').textContent).toContain('../out-01.png2 KB · s3://bucket/x');
-    const button = one('button');
-    expect(button.getAttribute('aria-label')).toBe('Download ../out-01.png');
-    click(button);
-    click(button);
-    expect(bring.mock.calls).toEqual([['file-1']]);
-    expect(one('[role=status]').textContent).toBe('On its way from its host…');
-    expect([button.getAttribute('aria-disabled'), saved.length]).toEqual(['true', 0]);
-    arrive();
-    await waitFor(() => saved.length > 0);
-    expect(saved).toEqual(['/x/file-1']);
-    expect(one('[role=status]').textContent).toBe('');
-    expect(host.querySelector('img')).toBeNull();
-  });
-
-  it('say why they do not come', async () => {
-    bring.mockRejectedValueOnce(new ApiError(410, 'gpu1 does not keep it any more', 'Run it.'));
-    const { one } = shownFiles([left('file-1', 'model.bin')]);
-    click(one('button'));
-    await waitFor(() => one('button').getAttribute('aria-disabled') === 'false');
-    expect(one('[role=status]').textContent).toBe('gpu1 does not keep it any more. Run it.');
-    expect(saved).toEqual([]);
-  });
-
-  it('have the variables beside them, and how they come', () => {
-    const { host } = shownFiles(
-      [],
-      [
-        { name: 'w', words: 'ndarray (3, 4)', size: 96 },
-        { name: 'f', words: 'no safe format', size: null }
-      ]
-    );
-    const lines = [...host.querySelectorAll('li')].map(({ textContent }) => textContent);
-    expect(lines).toEqual(['wndarray (3, 4), 96 B', 'fno safe format']);
-    expect(host.textContent).toContain('%lepton_fetch 1 brings the variables into a notebook.');
-  });
-
-  it('are many at most, and the rest is said', () => {
-    const many = Array.from({ length: 205 }, (_, n) => left(`file-${n + 1}`, `part-${n}`));
-    const { host } = shownFiles(many);
-    expect(host.querySelectorAll('li')).toHaveLength(200);
-    expect(host.textContent).toContain('5 more; %lepton_fetch 1 brings all.');
-    const { host: fuller } = shownFiles(many, [], 20000);
-    expect(fuller.textContent).toContain('20005 more; %lepton_fetch 1 brings all.');
-  });
-});
-
-describe('Fresh', () => {
-  beforeEach(() => jest.useFakeTimers());
-  afterEach(() => jest.useRealTimers());
-
-  it('never asks twice at a time, and once more for all that happened meanwhile', async () => {
-    const pending: ((text: string) => void)[] = [];
-    const heard: unknown[] = [];
-    const fresh = new Fresh<string>(
-      () => new Promise(resolve => pending.push(resolve)),
-      ({ value }) => heard.push(value)
-    );
-    fresh.want();
-    fresh.want();
-    fresh.want();
-    expect(pending).toHaveLength(1);
-    pending[0]('one');
-    await jest.advanceTimersByTimeAsync(500);
-    expect([heard, pending.length]).toEqual([['one'], 1]);
-    await jest.advanceTimersByTimeAsync(600);
-    expect(pending).toHaveLength(2);
-    fresh.dispose();
-    pending[1]('two');
-    await jest.advanceTimersByTimeAsync(5000);
-    expect(heard).toEqual(['one']);
-  });
-
-  it('waits the longer the longer an answer takes', async () => {
-    let asked = 0;
-    const fresh = new Fresh<void>(
-      () => {
-        asked += 1;
-        return new Promise(resolve => window.setTimeout(resolve, 2000));
-      },
-      () => undefined
-    );
-    fresh.want();
-    fresh.want();
-    await jest.advanceTimersByTimeAsync(7900);
-    expect(asked).toBe(1);
-    await jest.advanceTimersByTimeAsync(200);
-    expect(asked).toBe(2);
-    fresh.dispose();
-  });
-
-  it('keeps the last answer when an attempt fails', async () => {
-    const heard: unknown[] = [];
-    let works = true;
-    const fresh = new Fresh<string>(
-      () => (works ? Promise.resolve('text') : Promise.reject(new Error('no'))),
-      one => heard.push(one)
-    );
-    fresh.want();
-    await jest.advanceTimersByTimeAsync(1500);
-    works = false;
-    fresh.want();
-    await jest.advanceTimersByTimeAsync(0);
-    expect(heard).toEqual([
-      { value: 'text', error: undefined },
-      { value: 'text', error: new Error('no') }
-    ]);
-    fresh.dispose();
   });
 });
