@@ -226,7 +226,7 @@ const notifications: JupyterFrontEndPlugin<void> = {
       void (job
         ? app.commands.execute(CommandIDs.openJob, { job: job.id })
         : app.commands.execute(CommandIDs.activate));
-    new Notifier(lepton, trans, open, () => chosen.notifications).listen(app.serviceManager.events);
+    new Notifier(lepton, trans, open, chosen).listen(app.serviceManager.events);
   }
 };
 

@@ -21,12 +21,12 @@ const SCHEMA = /^https:\/\/schema\.lepton-jupyter\.org\/job\//;
 const FINAL = ['COMPLETED', 'FAILED', 'CANCELLED'];
 
 export class Notifier {
-  /** `open` shows a job; `wanted` is asked each time. */
+  /** `open` shows a job; what is chosen is asked each time. */
   constructor(
     private readonly lepton: ILepton,
     private readonly trans: TranslationBundle,
     private readonly open: (job: IJob | null) => void,
-    private readonly wanted: () => Wanted
+    private readonly chosen: { readonly notifications: Wanted; readonly notifyAfter: number }
   ) {
     lepton.jobs.ended.connect((_, job) => this.add(job));
   }
@@ -42,7 +42,7 @@ export class Notifier {
       ) {
         return;
       }
-      if (!this.told.has(job) && this.wanted() !== 'none') {
+      if (!this.told.has(job) && this.chosen.notifications !== 'none') {
         // A job that cannot be asked for now is told of when the list is.
         this.lepton.api.job(job).then(
           found => this.add(found),
@@ -57,8 +57,11 @@ export class Notifier {
       return;
     }
     this.told.add(job.id);
-    const wanted = this.wanted();
+    const { notifications: wanted, notifyAfter } = this.chosen;
     if (wanted === 'none' || (wanted === 'failures' && job.state !== 'FAILED')) {
+      return;
+    }
+    if (job.ended !== null && job.ended - job.created < notifyAfter) {
       return;
     }
     this.pending.push(job);

@@ -6,9 +6,16 @@ import { Signal, type ISignal } from '@lumino/signaling';
 
 import type { Wanted } from './notify';
 
+const NOTIFY_AFTER = 10;
+
 export class Preferences {
   get notifications(): Wanted {
     return this._notifications;
+  }
+
+  /** Seconds. */
+  get notifyAfter(): number {
+    return this._notifyAfter;
   }
 
   get confirmStop(): boolean {
@@ -26,9 +33,10 @@ export class Preferences {
   /** Follow these settings from now on. */
   follow(settings: ISettingRegistry.ISettings): void {
     const read = (): void => {
-      const { notifications, confirmStop, statusBar } = settings.composite;
+      const { notifications, notifyAfter, confirmStop, statusBar } = settings.composite;
       this._notifications =
         notifications === 'none' || notifications === 'failures' ? notifications : 'all';
+      this._notifyAfter = typeof notifyAfter === 'number' ? notifyAfter : NOTIFY_AFTER;
       this._confirmStop = confirmStop !== false;
       this._statusBar = statusBar !== false;
       this._changed.emit();
@@ -38,6 +46,7 @@ export class Preferences {
   }
 
   private _notifications: Wanted = 'all';
+  private _notifyAfter = NOTIFY_AFTER;
   private _confirmStop = true;
   private _statusBar = true;
   private readonly _changed = new Signal<this, void>(this);

@@ -11,6 +11,8 @@ _ACTIVATE = """async () => {
     await window.jupyterapp.restored;
     await window.jupyterapp.commands.execute("lepton:activate");
 }"""
+#: The plugin that has our settings. Tests' jobs are short: with `notifyAfter=0` they are told of all the same.
+PLUGIN = "lepton-jupyter/plugin"
 #: Every toast that was ever shown, since they go by themselves.
 KEEP_TOASTS = """
 window.toasts = [];

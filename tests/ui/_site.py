@@ -84,7 +84,7 @@ class Server:
             f"--ServerApp.base_url={base}",
         ]
 
-    def choose(self, plugin: str, **settings: str) -> None:
+    def choose(self, plugin: str, **settings: object) -> None:
         """What the user set, in the place of all that they set of this plugin before; for pages opened from now on."""
         path = self.settings / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 from lepton_jupyter.store import JobStore
 from tests.ui._homecoming import until
 from tests.ui._scenes import gated
-from tests.ui._sidebar import KEEP_TOASTS, Sidebar, progress
+from tests.ui._sidebar import KEEP_TOASTS, PLUGIN, Sidebar, progress
 from tests.ui._site import Site, serve
 from tests.ui.conftest import Open
 
@@ -48,6 +48,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory, repository:
     (folder / "lepton.toml").write_text("[targets.spare]\nkind = 'local'\n")
     with serve("lab", browser, folder, repository) as site:
         site.prepare(KEEP_TOASTS)
+        site.server.choose(PLUGIN, notifyAfter=0)
         yield site
 
 
@@ -202,23 +203,23 @@ def test_a_job_that_ends_is_told_of_once(open_page: Open, tmp_path: Path) -> Non
 
 def test_no_job_is_told_of_when_that_is_switched_off(open_page: Open, site: Site, tmp_path: Path) -> None:
     failing = job("loud", tmp_path / "gate", last="raise ValueError('no data')")
-    site.server.choose("lepton-jupyter/plugin", notifications="failures")
+    site.server.choose(PLUGIN, notifyAfter=0, notifications="failures")
     page = open_page(job("silent", tmp_path / "gate"), failing)
     sidebar = Sidebar(page.page).open()
     page.run_all()
     sidebar.state("loud", "Queued")
     (tmp_path / "gate").touch()
     until(lambda: ours(sidebar))
-    site.server.choose("lepton-jupyter/plugin")
+    site.server.choose(PLUGIN, notifyAfter=0)
     sidebar.state("silent", "Done")
     assert [("loud" in text, "silent" in text) for text in ours(sidebar)] == [(True, False)]
 
 
 def test_a_page_that_wants_no_notifications_shows_none(open_page: Open, site: Site, tmp_path: Path) -> None:
     failing = job("noisy", tmp_path / "gate", last="raise ValueError('no data')")
-    site.server.choose("lepton-jupyter/plugin", notifications="none")
+    site.server.choose(PLUGIN, notifyAfter=0, notifications="none")
     page = open_page(job("quiet", tmp_path / "gate"), failing)
-    site.server.choose("lepton-jupyter/plugin")
+    site.server.choose(PLUGIN, notifyAfter=0)
     other = open_page(again=page.path)
     silent, told = Sidebar(page.page).open(), Sidebar(other.page).open()
     page.run_all()

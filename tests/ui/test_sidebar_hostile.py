@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.ui._homecoming import until
 from tests.ui._jobs import fill, finished, running
 from tests.ui._scenes import gated
-from tests.ui._sidebar import KEEP_TOASTS, Sidebar
+from tests.ui._sidebar import KEEP_TOASTS, PLUGIN, Sidebar
 from tests.ui._site import Site, serve
 from tests.ui.conftest import Open
 
@@ -54,6 +54,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory, repository:
     (folder / "lepton.toml").write_text(CONFIG)
     with serve("lab", browser, folder, repository) as site:
         site.prepare(KEEP_TOASTS)
+        site.server.choose(PLUGIN, notifyAfter=0)
         site.prepare(EVIL_SUMMARY)
         yield site
 
