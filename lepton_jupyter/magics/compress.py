@@ -15,7 +15,7 @@ from ._errors import MagicParser
 from ._send import add_flags, send
 
 #: Flags that are Python: names of the notebook or of the kernel, or what is made of them.
-_PYTHON = ("model", "data", "loss", "train", "evaluate", "student")
+_PYTHON = ("model", "data", "loss", "train", "evaluate", "test", "student")
 #: What compressing may need on the host besides the framework, where --env brings packages.
 _PACKAGES = ("constriction", "numpy", "onnx", "onnxruntime", "optuna", "safetensors", "torch_pruning")
 
@@ -31,8 +31,8 @@ class CompressMagics(Magics):
         ::
 
             %lepton_compress MODEL [--as NAME] [--methods prune,quantize,distill | auto] [--evaluate F] [--data D]
-                             [--loss F] [--train F] [--tolerance 0.01] [--budget 5m] [--sparsity S] [--bits B]
-                             [--student M] [--export onnx,litert,pt2] [--seed N]
+                             [--test D] [--loss F] [--train F] [--tolerance 0.01] [--budget 5m] [--trials N]
+                             [--sparsity S] [--bits B] [--student M] [--export onnx,litert,pt2] [--seed N]
                              [--on TARGET] [--detach] [--name TEXT] [--kernel NAME | --fresh] [--in NAMES | none]
                              [--files PATH]… [--env ENV] [--credentials NAME] [--allow-pickle NAMES]
                              [--card | --no-card]
@@ -45,10 +45,11 @@ class CompressMagics(Magics):
                      the accuracy on a fifth of the data, held out
         --data       what to train and calibrate with: (inputs, targets), a torch Dataset or DataLoader, a
                      tf.data.Dataset; x,y is a pair
+        --test       data, or a function of a model, that the report's metric comes from; it neither trains nor chooses
         --loss       loss(model, *batch), for training after pruning; it is found by itself for the usual cases
         --train      train(model): one round of your own training instead
         --tolerance  by how much the metric may be lower than before; 0.01 if not given
-        --budget     the time "auto" may take: 90s, 5m, 1h
+        --budget     the time "auto" may take: 90s, 5m, 1h; --trials: how many pipelines it tries at most
         --sparsity   the share of weights to leave out, 0 to 1; --bits: of each weight; --student: the model to teach
         --export     files that run elsewhere: onnx, litert, pt2, keras, safetensors. %lepton_fetch brings them
         --seed       the same seed, the same result
@@ -75,7 +76,7 @@ def code(asked: argparse.Namespace, name: str) -> str:
     parse_duration(asked.budget)
     given = ", ".join(f"{flag}={_python(asked, flag)}" for flag in _PYTHON if getattr(asked, flag))
     options: dict[str, Any] = {"methods": asked.methods if asked.methods == "auto" else _words(asked.methods)}
-    for option in ("tolerance", "budget", "sparsity", "bits", "seed"):
+    for option in ("tolerance", "budget", "trials", "sparsity", "bits", "seed"):
         if getattr(asked, option) is not None:
             options[option] = getattr(asked, option)
     if asked.export:
@@ -140,10 +141,12 @@ _PARSER.add_argument("--as", dest="result", default="", metavar="NAME")
 _PARSER.add_argument("--methods", default="auto", metavar="NAMES")
 _PARSER.add_argument("--evaluate", default="", metavar="F")
 _PARSER.add_argument("--data", default="", metavar="D")
+_PARSER.add_argument("--test", default="", metavar="D")
 _PARSER.add_argument("--loss", default="", metavar="F")
 _PARSER.add_argument("--train", default="", metavar="F")
 _PARSER.add_argument("--tolerance", default=0.01, type=float, metavar="T")
 _PARSER.add_argument("--budget", default="5m", metavar="TIME")
+_PARSER.add_argument("--trials", type=int, metavar="N")
 _PARSER.add_argument("--sparsity", type=float, metavar="S")
 _PARSER.add_argument("--bits", type=int, metavar="B")
 _PARSER.add_argument("--student", default="", metavar="M")

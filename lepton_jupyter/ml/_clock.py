@@ -59,6 +59,10 @@ class Clock:
         """Seconds until the time is used up; negative after that."""
         return self.budget - self.reserve - self.gone
 
+    def took(self, kind: str) -> float:
+        """Seconds of the longest piece of this kind so far."""
+        return self._took.get(kind, 0.0)
+
     def check(self) -> None:
         """Raise OutOfTime if the time is used up."""
         if self.left <= 0:
@@ -70,11 +74,11 @@ class Clock:
 
         Raises OutOfTime then. The `last` pieces, without which all before were in vain, may also use the reserve.
         """
-        if self.left + (self.reserve if last else 0) <= self._took.get(kind, 0):
+        if self.left + (self.reserve if last else 0) <= self.took(kind):
             raise OutOfTime
         began = time.monotonic()
         yield
-        self._took[kind] = max(self._took.get(kind, 0), time.monotonic() - began)
+        self._took[kind] = max(self.took(kind), time.monotonic() - began)
 
 
 class Rounds:

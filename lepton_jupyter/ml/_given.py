@@ -5,30 +5,26 @@ Runs in the kernel that holds the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from . import defaults, frameworks
-from .answering import in_kind
+from ._judging import Evaluate, Judging, judging
 from .compressors import Task
-from .examples import array, arrays, split
+from .examples import array, arrays
 from .frameworks._base import Array
-
-Evaluate = Callable[[Any], float | Sequence[float] | Array]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """`examples`: inputs to measure time with; `judged`: the metric in words; `logits`: the answers are such."""
+    """`examples`: inputs to measure time with; `logits`: the answers are such."""
 
     task: Task
-    evaluate: Evaluate | None
+    metrics: Judging
     examples: tuple[Array, ...] | None
-    judged: str
     logits: bool
-    notes: list[str]
 
 
 def given(
@@ -38,8 +34,10 @@ def given(
     loss: Callable[..., Any] | None,
     train: Callable[[Any], object] | None,
     evaluate: Evaluate | None,
+    test: Any,
     inputs: Any,
     seed: int,
+    choosing: bool,
 ) -> Given:
     """Complete it. Raises ConfigError for data that does not fit the model where that has to be understood."""
     framework = frameworks.of(model)
@@ -49,14 +47,9 @@ def given(
         try:
             means = defaults.answers(model, parts)
         except ConfigError:
-            if evaluate is None:
+            if evaluate is None and (choosing or test is None):
                 raise
-    notes, judged = [], "metric"
-    judge = None if evaluate is None else in_kind(evaluate)
-    if judge is None and parts is not None and means is not None:
-        parts, held = split(parts, seed)
-        judge, judged = defaults.metric(means, held), means.metric
-        notes.append(f"The {judged} is that on {len(held[0])} examples that were held out.")
+    metrics, parts = judging(model, parts, means, evaluate=evaluate, test=test, seed=seed, choosing=choosing)
     if loss is None and means is not None:
         loss = defaults.loss(framework, model, means)
     examples = None if parts is None else parts[:-1]
@@ -67,9 +60,7 @@ def given(
     batch = 128 if parts is None else min(max(len(parts[0]) // 40, 16), 128)
     return Given(
         task=Task(train=train, data=parts, loss=loss, batch=batch, seed=seed),
-        evaluate=judge,
+        metrics=metrics,
         examples=examples,
-        judged=judged,
         logits=means is not None and means.what == "classes" and not means.probabilities,
-        notes=notes,
     )

@@ -8,27 +8,46 @@ from typing import Any
 
 from .compressors import Compressor
 from .compressors.distilling import Distilling
+from .compressors.dynamic import Dynamic
 from .compressors.pruning import Pruning
 from .compressors.quantizing import Quantizing
 from .compressors.sharing import Sharing
 from .compressors.structured import Structured
+from .compressors.weight_only import WeightOnly
 
 KEEPS = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 DENSITIES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 PALETTES = (0, 6, 5, 4, 3)
-#: Bits in which the model computes, in a runtime of its own: 32 changes the runtime alone, 0 nothing.
-RUNTIMES: Mapping[str, tuple[int, ...]] = {"torch": (0, 32, 8), "keras": (0, 32, 8, 4)}
+#: What the model ends as, in a runtime of its own: 32 changes the runtime alone, 8 is calibrated, the others need
+#: neither training nor calibration.
+ENDS: Mapping[Any, Callable[[], Compressor]] = {
+    32: lambda: Quantizing(bits=32),
+    8: Quantizing,
+    4: lambda: WeightOnly(bits=4),
+    "weights": WeightOnly,
+    "half": lambda: WeightOnly(bits=16),
+    "dynamic": Dynamic,
+}
+#: Those of each framework; 0: none. For Keras 8 is dynamic already.
+RUNTIMES: Mapping[str, tuple[Any, ...]] = {
+    "torch": (0, 32, 8, 4, "weights", "half", "dynamic"),
+    "keras": (0, 32, 8, 4, "half"),
+}
 #: What work costs beside the framework's own, where the clock is not asked: as we measured it on average.
-COSTS = {0: 1.0, 32: 0.5, 8: 0.25, 4: 0.25}
+COSTS: Mapping[Any, float] = {0: 1.0, 32: 0.5, 8: 0.25, 4: 0.25, "weights": 0.5, "half": 0.5, "dynamic": 0.35}
 
 #: Rounds of training for a first look, and how many times more for what looks good.
 CHEAP = {"student": 6, "keep": 2, "density": 3, "bits": 1}
 LONGER = 4
 
-#: Tried before all others: each a guess that often is right.
+#: Tried before all others: each a guess that often is right. Those come first that train nothing, so that even a budget
+#: which is small for the model finds something.
 FIRST: tuple[dict[str, Any], ...] = (
-    {"density": 1, "bits": 2},  # quick: it exports nothing, so that even a small budget finds something
+    {"runtime": "weights"},
     {"runtime": 8},
+    {"runtime": "half"},
+    {"runtime": "dynamic"},
+    {"density": 1, "bits": 2},
     {"keep": 2, "runtime": 8},
     {"density": 3, "bits": 3, "runtime": 8},
     {"keep": 3, "density": 2, "bits": 3, "runtime": 8},
@@ -44,7 +63,7 @@ class Pipeline:
     keep: float = 1.0
     density: float = 1.0
     bits: int = 0
-    runtime: int = 0
+    runtime: Any = 0
 
     @classmethod
     def suggested(cls, trial: Any, able: Mapping[str, tuple[Any, ...]]) -> Pipeline:
@@ -66,7 +85,7 @@ class Pipeline:
             ("bits", self.bits > 0, lambda count: Sharing(bits=self.bits, rounds=count)),
         ]
         found = [(name, make(rounds[name]), rounds[name]) for name, wanted, make in made if wanted]
-        return [*found, ("runtime", Quantizing(bits=self.runtime), 0)] if self.runtime else found
+        return [*found, ("runtime", ENDS[self.runtime](), 0)] if self.runtime else found
 
 
 def able(framework: str, trains: bool, student: bool) -> dict[str, tuple[Any, ...]]:
@@ -81,6 +100,10 @@ def able(framework: str, trains: bool, student: bool) -> dict[str, tuple[Any, ..
 
 def start(able: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
     """The first guesses, as Optuna enqueues them: complete, and only what can be done."""
-    guesses = [*FIRST, *([{"student": True, "runtime": 8}] if "student" in able else [])]
     neutral: dict[str, Any] = {"keep": 0, "density": 0, "bits": 0, "runtime": 0, "student": False}
-    return [{name: {**neutral, **guess}[name] for name in able} for guess in guesses]
+    guesses = [{**neutral, **guess} for guess in (*FIRST, {"student": True, "runtime": 8})]
+    return [
+        {name: guess[name] for name in able}
+        for guess in guesses
+        if guess["runtime"] in able["runtime"] and all(name in able for name in guess if guess[name] != neutral[name])
+    ]

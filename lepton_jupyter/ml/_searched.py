@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from . import comparing, frameworks, packed
@@ -14,7 +15,7 @@ from ._clock import Clock
 from ._given import Given
 from ._making import GivenUp, Maker, speed_of
 from .automatic import Search
-from .measuring import is_file
+from .measuring import Metric, is_file, metric
 from .pareto import Candidate, front
 from .report import CompressionReport, Figures
 
@@ -30,7 +31,12 @@ def searched(
     maker: Maker, known: Given, trials: int | None, progress: Callable[[float, str], object] | None
 ) -> CompressionReport:
     """Search, then measure. Raises ConfigError if nothing stays within the tolerance."""
-    clock, examples, notes = maker.clock, maker.examples, list(known.notes)
+    clock, examples, metrics = maker.clock, maker.examples, known.metrics
+    notes = list(metrics.notes)
+    reports = metrics.reports if metrics.reports is not metrics.chooses else None
+    began = clock.gone
+    base = maker.base if reports is None else metric(reports, maker.model)
+    clock.reserve += clock.gone - began  # for what will be chosen, too
     also = {}
     if examples is not None and clock.budget >= WORTH_COMPILING:
         also = comparing.compiled(maker.model, examples, notes)
@@ -44,7 +50,7 @@ def searched(
     worth = {"before": maker.model, **{each.name: each.model for each in search.front}}
     rows = comparing.figures(
         worth,
-        {"before": maker.base, **{each.name: each.metric for each in search.front}},
+        {"before": base, **{each.name: each.metric for each in search.front}},
         examples,
         notes,
         runners=also,
@@ -60,8 +66,15 @@ def searched(
     found = search.best()
     if found.gain(maker.sizes.zipped) < 0:
         notes.append("Nothing within the tolerance is better than the model as it was, size and speed taken together.")
+    if search.untried:
+        notes.append(f"Not tried, for lack of time: {'; '.join(search.untried)}. A longer budget= has room for them.")
+    judged: Metric | None = found.metric
+    if reports is not None:
+        notes.append(f"The {metrics.judged} that chose was {maker.base} of the model as it was.")
+        judged = comparing.attempt("metric of after", partial(metric, reports, found.model), notes)
     before = _packed(of["before"], maker.model, clock, notes)
-    after = _packed(replace(of[found.name], name="after", speed=found.speed), found.model, clock, notes)
+    after = replace(of[found.name], name="after", speed=found.speed, metric=judged)
+    after = _packed(after, found.model, clock, notes)
     if progress is not None:
         progress(1.0, "done")
     return CompressionReport(
@@ -72,7 +85,8 @@ def searched(
         notes=notes,
         pareto=[replace(of[each.name], speed=each.speed, layers=()) for each in search.front],
         tried=search.tried,
-        judged=known.judged,
+        judged=metrics.judged,
+        chose="" if reports is None else f"{metrics.judged} that chose",
         tolerance=maker.tolerance,
     )
 

@@ -39,9 +39,12 @@ class Search:
         self.tried: list[Tried] = []
         #: Those that no other beats.
         self.front: list[Candidate] = []
+        #: The first guesses that there was no time for.
+        self.untried: list[str] = []
         self._maker, self._trials, self._progress = maker, trials, progress
         trains = maker.task.train is not None or maker.task.loss is not None
         self._able = able(maker.framework.name, trains, maker.student is not None)
+        self._begun: set[Pipeline] = set()
         self._failures: dict[tuple[str, Any], int] = {}
         self._worked: set[tuple[str, Any]] = set()
 
@@ -51,9 +54,14 @@ class Search:
         with _hushed(optuna):
             sampler = optuna.samplers.TPESampler(seed=self._maker.task.seed, n_startup_trials=8)
             study = optuna.create_study(direction="maximize", sampler=sampler)
-            for guess in start(self._able):
+            guesses = start(self._able)
+            expected = [Pipeline.suggested(optuna.trial.FixedTrial(guess), self._able) for guess in guesses]
+            for guess in guesses:
                 study.enqueue_trial(guess)
             self._propose(study)
+        if self._maker.clock.left <= 0:
+            left = [each.steps(self._maker.student, longer=False) for each in expected if each not in self._begun]
+            self.untried = [words([step for _, step, _ in steps]) for steps in left]
         return self.best()
 
     def best(self) -> Candidate:
@@ -81,6 +89,7 @@ class Search:
     def _try(self, pipeline: Pipeline) -> float:
         """How good it is: what it gains, or less than nothing where the metric lost too much. Raises OutOfTime."""
         maker, began = self._maker, time.monotonic()
+        self._begun.add(pipeline)
         steps = pipeline.steps(maker.student, longer=False)
         name = words([step for _, step, _ in steps])
         self._tell(name)
@@ -144,9 +153,10 @@ class Search:
         known = [each for each in self.tried if each.metric is not None]
         if not known:
             reasons = "; ".join(dict.fromkeys(f"{each.name}: {each.why}" for each in self.tried)) or "nothing was tried"
+            slow = f" To judge a model once took {maker.clock.took('evaluate'):.1f} s." if self.untried else ""
             return ConfigError(
                 f"nothing was compressed to its end in {maker.clock.gone:.1f} s: {reasons}",
-                hint='Give more time, budget="10m", or say what to do: methods=[…].',
+                hint=f'Give more time, budget="10m", or say what to do: methods=[…].{slow}',
             )
         near = max(known, key=lambda each: each.metric or 0.0)
         assert near.metric is not None

@@ -53,11 +53,11 @@ def figures(
     for name, model in contenders.items():
         row = Figures(
             name=name,
-            sizes=(known or {}).get(name) or _attempt(f"sizes of {name}", partial(sizes, model), notes),
+            sizes=(known or {}).get(name) or attempt(f"sizes of {name}", partial(sizes, model), notes),
             metric=metrics.get(name),
             latencies=found.get(name, ()),
-            layers=_attempt(f"arrays of {name}", partial(layers, model), notes) or (),
-            macs=_attempt(f"MACs of {name}", partial(macs, model, examples), notes),
+            layers=attempt(f"arrays of {name}", partial(layers, model), notes) or (),
+            macs=attempt(f"MACs of {name}", partial(macs, model, examples), notes),
         )
         rows.append(row)
     for name in runners or {}:
@@ -68,7 +68,7 @@ def figures(
 
 def runner_of(name: str, model: Any, notes: list[str]) -> Runner | None:
     """The model ready to be timed, or a note."""
-    return _attempt(f"times of {name}", lambda: frameworks.of(model).runner(model), notes)
+    return attempt(f"times of {name}", lambda: frameworks.of(model).runner(model), notes)
 
 
 def compiled(model: Any, examples: Sequence[Array], notes: list[str]) -> dict[str, Runner]:
@@ -81,7 +81,7 @@ def compiled(model: Any, examples: Sequence[Array], notes: list[str]) -> dict[st
                 runner(resized(examples, batch))()
         return runner
 
-    found = _attempt("compiled", make, notes)
+    found = attempt("compiled", make, notes)
     return {} if found is None else {"compiled": found}
 
 
@@ -107,7 +107,7 @@ def times(
                 call()
                 return call
 
-            if call := _attempt(f"{name} at batch {batch}", ready, notes):
+            if call := attempt(f"{name} at batch {batch}", ready, notes):
                 calls[name] = call
         measured = latencies(calls, batch=batch, rounds=rounds, warm_up=warm_up, threads=threads, seconds=seconds)
         for name, latency in measured.items():
@@ -126,7 +126,8 @@ def macs(model: Any, examples: Sequence[Array] | None) -> int | None:
     return frameworks.of(model).macs(model, resized(examples, 1)) if examples is not None else None
 
 
-def _attempt(what: str, measure: Callable[[], T], notes: list[str]) -> T | None:
+def attempt(what: str, measure: Callable[[], T], notes: list[str]) -> T | None:
+    """What `measure` gives, or None and a note."""
     try:
         return measure()
     except Exception as error:  # noqa: BLE001 - models, compilers and exporters raise what they like

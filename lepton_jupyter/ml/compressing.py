@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import ConfigError
 from . import comparing
 from ._clock import Clock, OutOfTime, seconds
-from ._given import Evaluate, Given, given
+from ._given import Given, given
+from ._judging import Evaluate
 from ._making import Maker
 from ._searched import RESERVE, WORTH_COMPILING, searched
 from .compressors import Compressor, Task
@@ -32,6 +33,7 @@ def compress(
     loss: Callable[..., Any] | None = None,
     train: Callable[[Any], object] | None = None,
     evaluate: Evaluate | None = None,
+    test: Any = None,
     tolerance: float = 0.01,
     budget: float | str = "5m",
     trials: int | None = None,
@@ -49,9 +51,12 @@ def compress(
     minutes leaves the model as its framework's compiler makes it out of the figures. `data` is (inputs…,
     targets), a torch Dataset or DataLoader or a tf.data.Dataset; `loss(model, *batch)` shall shrink, or `train(model)`
     is one round of the user's own training. `evaluate(model)` gives one number or one for each example, higher being
-    better; without it, a fifth of the data is held out and judged by. `sparsity`, `bits`, `student`: see methods.steps;
-    "auto" only takes the student. `inputs` are examples to measure time with, where there is no data. `trials` limits
-    the search: if that many fit into the budget, the same seed gives the same answer. `progress(share, words)` is told.
+    better; without it, a fifth of the data is held out and judged by. `test`, data or such a function, is what the
+    report's metric comes from, and is not chosen by; without it, and where "auto" chose by the fifth, it comes from a
+    half of that which did not choose, if this is 100 examples or more. `sparsity`, `bits`, `student`: see
+    methods.steps; "auto" only takes the student. `inputs` are examples to measure time with, where there is no data.
+    `trials` limits the search: if that many fit into the budget, the same seed gives the same answer.
+    `progress(share, words)` is told.
 
     Raises ConfigError for what does not fit, for a metric that is no number, and if nothing stays within the tolerance.
     """
@@ -60,17 +65,21 @@ def compress(
         raise ConfigError(
             "tolerance= is 0 or more, trials= 1 or more", hint="tolerance=0.01 allows a point of accuracy."
         )
-    if methods != "auto":
-        steps = named(methods, sparsity=sparsity, bits=bits, student=student)
-        known = given(model, data=data, loss=loss, train=train, evaluate=evaluate, inputs=inputs, seed=seed)
+    choosing = methods == "auto"
+    if choosing and (sparsity is not None or bits is not None):
+        raise ConfigError('sparsity= and bits= are chosen by methods="auto"', hint="Leave them out, or give methods=.")
+    steps = [] if choosing else named(methods, sparsity=sparsity, bits=bits, student=student)
+    known = given(
+        model, data=data, loss=loss, train=train, evaluate=evaluate, test=test, inputs=inputs, seed=seed,
+        choosing=choosing,
+    )  # fmt: skip
+    if not choosing:
+        metrics = known.metrics
         report = run(
-            model, steps, known.task, evaluate=known.evaluate, inputs=known.examples, progress=progress,
+            model, steps, known.task, evaluate=metrics.reports, inputs=known.examples, progress=progress,
             compiled=clock.budget >= WORTH_COMPILING,
         )  # fmt: skip
-        return replace(report, notes=[*known.notes, *report.notes], judged=known.judged, tolerance=tolerance)
-    if sparsity is not None or bits is not None:
-        raise ConfigError('sparsity= and bits= are chosen by methods="auto"', hint="Leave them out, or give methods=.")
-    known = given(model, data=data, loss=loss, train=train, evaluate=evaluate, inputs=inputs, seed=seed)
+        return replace(report, notes=[*metrics.notes, *report.notes], judged=metrics.judged, tolerance=tolerance)
     return searched(_maker(model, known, clock, tolerance, trials, student), known, trials, progress)
 
 
@@ -118,7 +127,7 @@ def run(
 def _maker(
     model: Any, known: Given, clock: Clock, tolerance: float, trials: int | None, student: Any
 ) -> Maker:  # fmt: skip
-    if known.evaluate is None:
+    if known.metrics.chooses is None:
         raise ConfigError(
             "there is nothing to judge the compressed models by",
             hint="Give data=(inputs, targets), or evaluate=, a function of a model: higher is better.",
@@ -127,7 +136,7 @@ def _maker(
     try:
         return Maker(
             model=model,
-            evaluate=known.evaluate,
+            evaluate=known.metrics.chooses,
             task=known.task,
             clock=clock,
             tolerance=tolerance,

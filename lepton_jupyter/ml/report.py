@@ -59,8 +59,9 @@ class CompressionReport:
     notes: Sequence[str] = ()
     pareto: Sequence[Figures] = ()
     tried: Sequence[Tried] = ()
-    #: The metric in words.
+    #: The metric in words; and that of `pareto` and `tried`, where it was another that chose.
     judged: str = "metric"
+    chose: str = ""
     tolerance: float | None = None
 
     @property
@@ -80,14 +81,14 @@ class CompressionReport:
 
     def table(self) -> list[list[str]]:
         """Header and rows, in words."""
-        return self._table(self.rows)
+        return self._table(self.rows, self.judged)
 
     def front(self) -> list[list[str]]:
         """The same of `pareto`: what one gets for giving up something else."""
-        return self._table(self.pareto)
+        return self._table(self.pareto, self.chose or self.judged)
 
-    def _table(self, rows: Sequence[Figures]) -> list[list[str]]:
-        head = ["", f"{self.judged} (95 %)", "non-zero", "MACs", "memory", "disk", "zipped", "packed"]
+    def _table(self, rows: Sequence[Figures], judged: str) -> list[list[str]]:
+        head = ["", f"{judged} (95 %)", "non-zero", "MACs", "memory", "disk", "zipped", "packed"]
         head += [f"ms at batch {each.batch} (quartiles)" for each in self.before.latencies]
         return [head, *(self._row(row) for row in rows)]
 
@@ -129,7 +130,7 @@ class CompressionReport:
             ]
             for each in self.tried
         ]
-        return [["tried", self.judged, "zipped", "speed", "took", "what came of it"], *rows]
+        return [["tried", self.chose or self.judged, "zipped", "speed", "took", "what came of it"], *rows]
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the model, as JSON can say it: bytes, milliseconds, seconds; null for what is not known."""
@@ -142,6 +143,7 @@ class CompressionReport:
                 "seconds": self.seconds,
                 "notes": self.notes,
                 "judged": self.judged,
+                "chose": self.chose,
                 "tolerance": self.tolerance,
             }
         )
@@ -163,7 +165,8 @@ class CompressionReport:
                      for row in self.pareto if row.sizes and row.speed and row.metric]  # fmt: skip
             others = [(each.name, each.zipped, each.speed, each.metric)
                       for each in self.tried if each.zipped and each.speed and each.metric is not None]  # fmt: skip
-            parts.append(plotting.front(front, others, chosen=" → ".join(self.steps), judged=self.judged))
+            parts.append(plotting.front(front, others, chosen=" → ".join(self.steps),
+                                        judged=self.chose or self.judged))  # fmt: skip
             parts.append(_details("What nothing else beats in everything", self.front()))
         if self.tried:
             parts.append(_details(f"All {len(self.tried)} that were tried", self.trials()))

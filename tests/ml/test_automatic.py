@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from optuna.trial import FixedTrial
 from torch import nn
 
 from lepton_jupyter.errors import ConfigError
@@ -65,7 +67,7 @@ def test_the_same_seed_gives_the_same_answer(mlp: nn.Module, monkeypatch: pytest
     """One guess of ours, and then as Optuna proposes it."""
     monkeypatch.setattr(_pipelines, "FIRST", ({"density": 1, "bits": 2},))
     reports = [
-        compress(mlp, data=(PICTURES, DIGITS), trials=trials, budget=100, seed=seed, tolerance=0.05)
+        compress(mlp, data=(PICTURES, DIGITS), trials=trials, budget=119, seed=seed, tolerance=0.05)
         for seed, trials in ((3, 4), (3, 4), (4, 2))
     ]
     check(reports[0], tolerance=0.05)
@@ -73,6 +75,9 @@ def test_the_same_seed_gives_the_same_answer(mlp: nn.Module, monkeypatch: pytest
     assert tried[0] == tried[1]
     assert [each.name for each in tried[2]] != [each.name for each in tried[0][:2]]
     assert reports[0].steps == reports[1].steps
+    assert (reports[0].judged, reports[0].chose) == ("accuracy", "accuracy that chose")
+    assert reports[0].after.metric and reports[0].after.metric.samples == 180
+    assert "accuracy that chose" in str(reports[0])
     states = [frameworks.of(report.model).state(report.model) for report in reports[:2]]
     assert all((array == states[1][name]).all() for name, array in states[0].items())
 
@@ -122,8 +127,10 @@ class Pretended(Maker):
     """Makes nothing, and says at once how good it would be: the less is left, the worse."""
 
     able: bool = True
+    takes: float = 0.0
 
     def make(self, pipeline: Pipeline, *, longer: bool = False) -> Candidate:
+        self.clock.budget -= self.takes
         if pipeline.keep < 1 and not self.able:
             raise GivenUp("it can't be narrowed", failed=("keep", pipeline.keep))
         left = pipeline.keep * pipeline.density * (pipeline.bits or 8) / 8
@@ -136,9 +143,9 @@ class Pretended(Maker):
         )
 
 
-def search(model: nn.Module, trials: int, able: bool = True) -> Search:
+def search(model: nn.Module, trials: int | None, **pretended: Any) -> Search:
     maker = Pretended(
-        model=model, evaluate=right, task=task(), clock=Clock(100), tolerance=0.02, timed=False, able=able
+        model=model, evaluate=right, task=task(), clock=Clock(100), tolerance=0.02, timed=False, **pretended
     )
     return Search(maker, trials=trials)
 
@@ -156,6 +163,30 @@ def test_what_fails_twice_is_not_proposed_again(mlp: nn.Module) -> None:
     found = search(mlp, trials=30, able=False)
     found.run()
     assert [each.why for each in found.tried].count("it can't be narrowed") == 2
+
+
+def test_what_trains_nothing_is_tried_first_and_what_there_was_no_time_for_is_named(mlp: nn.Module) -> None:
+    found = search(mlp, trials=None, takes=30)
+    assert found.run() in found.front
+    assert len(found.tried) == 4
+    assert not any(step in str(found.tried) for step in ("density=0", "keep=0", "bits=6"))
+    assert found.untried[:2] == [
+        "Pruning(density=0.5, rounds=3) → Sharing(bits=5, rounds=1)",
+        "Structured(rounds=2) → Quantizing()",
+    ]
+    assert search(mlp, trials=2).untried == []
+
+
+def test_every_pipeline_can_be_named_and_every_first_guess_is_one() -> None:
+    for framework, runtimes in _pipelines.RUNTIMES.items():
+        for trains in (True, False):
+            able = _pipelines.able(framework, trains, student=False)
+            guesses = [Pipeline.suggested(FixedTrial(guess), able) for guess in _pipelines.start(able)]
+            assert len(set(guesses)) == len(guesses) > 2
+            assert Pipeline() not in guesses
+        for runtime in runtimes[1:]:
+            assert len(Pipeline(runtime=runtime).steps(None, longer=False)) == 1
+            assert _pipelines.COSTS[runtime] < 1
 
 
 def candidate(name: str, zipped: int, speed: float, value: float) -> Candidate:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from lepton_jupyter.errors import ConfigError
 from lepton_jupyter.ml import compress, defaults, examples, frameworks, methods
 from lepton_jupyter.ml._clock import seconds
+from lepton_jupyter.ml._judging import Judging, judging
 from lepton_jupyter.ml.answering import InKind, in_kind
 from lepton_jupyter.ml.compressors.distilling import Distilling
 from lepton_jupyter.ml.compressors.pruning import Pruning
@@ -102,6 +103,50 @@ def test_a_fifth_is_held_out_and_nothing_is_lost() -> None:
     assert (len(kept[0]), len(held[0])) == (83, 20)
     assert sorted([*kept[0], *held[0]]) == list(range(103))
     assert (held[1] == held[0] + 1000).all()
+
+
+NUMBERS = (np.arange(1797), np.arange(1797))
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, parts: Any = NUMBERS, **given: Any) -> tuple[Judging, Any]:
+    """Metrics that are the examples they judge on, and what is left of `parts`."""
+    monkeypatch.setattr(defaults, "metric", lambda means, data: data[0].tolist())
+    monkeypatch.setattr(defaults, "answers", lambda model, data: defaults.Answers(what="classes"))
+    means = defaults.Answers(what="classes")
+    return judging(None, parts, means, **({"evaluate": None, "test": None, "seed": 0, "choosing": True} | given))
+
+
+def test_what_is_reported_has_neither_trained_nor_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, left = judged(monkeypatch)
+    chose, reported = found.chooses, found.reports
+    assert isinstance(chose, list) and isinstance(reported, list)
+    assert (len(left[0]), len(chose), len(reported)) == (1438, 179, 180)
+    assert sorted([*left[0], *chose, *reported]) == NUMBERS[0].tolist()
+    assert "Of 1797 examples 1438 trained and 179 chose; the accuracy is that on the other 180." in found.notes
+    assert judged(monkeypatch)[0] == found
+
+
+def test_a_test_is_only_reported_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = (np.arange(5000, 5100), np.arange(100))
+    found, left = judged(monkeypatch, test=test)
+    assert (len(left[0]), len(found.chooses or ()), found.reports) == (1438, 359, test[0].tolist())  # type: ignore[arg-type]
+    assert "100 examples of test=" in found.notes[0]
+    found, left = judged(monkeypatch, test=test, choosing=False)
+    assert (found.reports, len(left[0])) == (test[0].tolist(), 1797)
+    found, left = judged(monkeypatch, test=lambda model: 0.75, evaluate=lambda model: 0.5)
+    assert found.chooses and found.reports and left is NUMBERS
+    assert (found.chooses(None), found.reports(None)) == (0.5, 0.75)
+    with pytest.raises(ConfigError, match="one of the two"):
+        judged(monkeypatch, test=test, evaluate=lambda model: 0.5, choosing=False)
+
+
+def test_where_the_same_examples_chose_and_judged_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = (np.arange(990), np.arange(990))
+    for found, _ in (judged(monkeypatch, parts=few), judged(monkeypatch, evaluate=lambda model: 0.5)):
+        assert found.chooses is found.reports
+        assert "also chose" in found.notes[0] and "test=" in found.notes[0]
+    found, _ = judged(monkeypatch, choosing=False)  # then there is nothing to flatter
+    assert found.notes == ("The accuracy is that on 359 examples that were held out.",)
 
 
 def trained_by_default(model: nn.Module, data: tuple[Any, ...]) -> tuple[defaults.Answers, float, float]:
