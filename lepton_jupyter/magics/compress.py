@@ -39,8 +39,9 @@ class CompressMagics(Magics):
 
         MODEL        a variable of this notebook, or of the kernel that --on and --kernel name
         --as         what the result is called here and there; MODEL_small if not given. NAME_report is the report
-        --methods    what to do, in this order: prune, share, structured, distill, quantize; "auto" (the default)
-                     searches for the smallest and fastest within the tolerance
+        --methods    what to do, in this order: prune, share, structured, distill, quantize, each with options in
+                     brackets if wanted, prune(density=0.1); "auto" (the default) searches for the smallest and fastest
+                     within the tolerance
         --evaluate   a function of a model that gives one number, or one for each example; higher is better. Without it:
                      the accuracy on a fifth of the data, held out
         --data       what to train and calibrate with: (inputs, targets), a torch Dataset or DataLoader, a
@@ -75,7 +76,7 @@ def code(asked: argparse.Namespace, name: str) -> str:
     """The cell that runs there. Raises ConfigError for an option that cannot be."""
     parse_duration(asked.budget)
     given = ", ".join(f"{flag}={_python(asked, flag)}" for flag in _PYTHON if getattr(asked, flag))
-    options: dict[str, Any] = {"methods": asked.methods if asked.methods == "auto" else _words(asked.methods)}
+    options: dict[str, Any] = {"methods": asked.methods}
     for option in ("tolerance", "budget", "trials", "sparsity", "bits", "seed"):
         if getattr(asked, option) is not None:
             options[option] = getattr(asked, option)

@@ -21,8 +21,8 @@ from .report import CompressionReport, Figures
 
 #: The share of the budget that is kept for measuring at the end.
 RESERVE = 0.1
-#: Seconds of budget from which the model is also measured compiled, which takes about half a minute.
-WORTH_COMPILING = 120.0
+#: Seconds of budget from which the model is also measured compiled: PyTorch takes about half a minute for it.
+WORTH_COMPILING, OF_KERAS = 120.0, 20.0
 #: Seconds that packing takes for each parameter, on a slow machine.
 PACKING = 2e-5
 
@@ -38,7 +38,7 @@ def searched(
     base = maker.base if reports is None else metric(reports, maker.model)
     clock.reserve += clock.gone - began  # for what will be chosen, too
     also = {}
-    if examples is not None and clock.budget >= WORTH_COMPILING:
+    if examples is not None and clock.budget >= worth_compiling(maker.model):
         also = comparing.compiled(maker.model, examples, notes)
     elif examples is not None:
         notes.append(f"Not measured: compiled: that may take longer than a budget of {clock.budget:.0f} s leaves.")
@@ -89,6 +89,11 @@ def searched(
         chose="" if reports is None else f"{metrics.judged} that chose",
         tolerance=maker.tolerance,
     )
+
+
+def worth_compiling(model: Any) -> float:
+    """Seconds of budget from which the model is also measured compiled."""
+    return OF_KERAS if frameworks.of(model).name == "keras" else WORTH_COMPILING
 
 
 def _timed(candidate: Candidate, of: Mapping[str, Figures]) -> Candidate:

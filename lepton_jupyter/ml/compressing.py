@@ -16,8 +16,9 @@ from ._clock import Clock, OutOfTime, seconds
 from ._given import Given, given
 from ._judging import Evaluate
 from ._making import Maker
-from ._searched import RESERVE, WORTH_COMPILING, searched
+from ._searched import RESERVE, searched, worth_compiling
 from .compressors import Compressor, Task
+from .compressors.distilling import fits
 from .frameworks._base import Array
 from .measuring import metric
 from .methods import steps as named
@@ -48,12 +49,12 @@ def compress(
 
     `methods` are names out of methods.NAMES or Compressor objects, in order; "auto" searches, for `budget` (seconds, or
     "90s", "5m"), for the best size and speed of which the metric is at most `tolerance` lower. A budget under two
-    minutes leaves the model as its framework's compiler makes it out of the figures. `data` is (inputs…,
-    targets), a torch Dataset or DataLoader or a tf.data.Dataset; `loss(model, *batch)` shall shrink, or `train(model)`
-    is one round of the user's own training. `evaluate(model)` gives one number or one for each example, higher being
-    better; without it, a fifth of the data is held out and judged by. `test`, data or such a function, is what the
-    report's metric comes from, and is not chosen by; without it, and where "auto" chose by the fifth, it comes from a
-    half of that which did not choose, if this is 100 examples or more. `sparsity`, `bits`, `student`: see
+    minutes (Keras: 20 seconds) leaves the model as its framework's compiler makes it out of the figures. `data` is
+    (inputs…, targets), a torch Dataset or DataLoader or a tf.data.Dataset; `loss(model, *batch)` shall shrink, or
+    `train(model)` is one round of the user's own training. `evaluate(model)` gives one number or one for each example,
+    higher being better; without it, a fifth of the data is held out and judged by. `test`, data or such a function, is
+    what the report's metric comes from, and is not chosen by; without it, and where "auto" chose by the fifth, it comes
+    from a half of that which did not choose, if this is 100 examples or more. `sparsity`, `bits`, `student`: see
     methods.steps; "auto" only takes the student. `inputs` are examples to measure time with, where there is no data.
     `trials` limits the search: if that many fit into the budget, the same seed gives the same answer.
     `progress(share, words)` is told.
@@ -77,7 +78,7 @@ def compress(
         metrics = known.metrics
         report = run(
             model, steps, known.task, evaluate=metrics.reports, inputs=known.examples, progress=progress,
-            compiled=clock.budget >= WORTH_COMPILING,
+            compiled=clock.budget >= worth_compiling(model),
         )  # fmt: skip
         return replace(report, notes=[*metrics.notes, *report.notes], judged=metrics.judged, tolerance=tolerance)
     return searched(_maker(model, known, clock, tolerance, trials, student), known, trials, progress)
@@ -132,6 +133,10 @@ def _maker(
             "there is nothing to judge the compressed models by",
             hint="Give data=(inputs, targets), or evaluate=, a function of a model: higher is better.",
         )
+    if student is not None:
+        if known.task.data is None or known.task.loss is None:
+            raise ConfigError("a student learns by data and a loss", hint="Give data= and loss= beside student=.")
+        fits(student, model, known.task.samples(2))
     clock.reserve = RESERVE * clock.budget
     try:
         return Maker(

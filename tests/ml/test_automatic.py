@@ -122,6 +122,14 @@ def test_there_must_be_something_to_judge_by(mlp: nn.Module) -> None:
         compress(mlp, data=(PICTURES, DIGITS), bits=8)
 
 
+def test_a_student_that_cannot_learn_is_refused_at_once(mlp: nn.Module) -> None:
+    narrow = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+    with pytest.raises(ConfigError, match=r"\(2, 5\), the model in \(2, 10\)"):
+        compress(mlp, data=(PICTURES, DIGITS), student=narrow)
+    with pytest.raises(ConfigError, match="data= and loss="):
+        compress(mlp, evaluate=right, student=narrow)
+
+
 @dataclass
 class Pretended(Maker):
     """Makes nothing, and says at once how good it would be: the less is left, the worse."""

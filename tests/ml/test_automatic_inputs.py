@@ -215,6 +215,10 @@ def test_methods_by_name_take_their_options(mlp: nn.Module) -> None:
     assert methods.steps(["structured", "prune", "share"], sparsity=0.75, bits=3) == [
         Structured(), Pruning(density=0.25), Sharing(bits=3),
     ]  # fmt: skip
+    assert methods.steps("prune(density=0.2, over='layer'), share,quantize", bits=32) == [
+        Pruning(density=0.2, over="layer"), Sharing(), Quantizing(bits=32),
+    ]  # fmt: skip
+    assert methods.steps("distill(hints=(('a', 'b'),), keep=0.75)") == [Distilling(hints=(("a", "b"),), keep=0.75)]
     assert methods.steps(["distill", Sharing(bits=2)], student=mlp) == [Distilling(student=mlp), Sharing(bits=2)]
     assert methods.words([Pruning(density=0.25), Sharing()]) == "Pruning(density=0.25) → Sharing()"
 
@@ -224,6 +228,8 @@ def test_methods_by_name_take_their_options(mlp: nn.Module) -> None:
     [
         ("shrink", {}, "'shrink'.*prune, share"), ([], {}, "no method"), ("prune", {"bits": 4}, "quantize and share"),
         ("prune", {"sparsity": 1.0}, "leaves nothing"), ("share", {"student": 1}, '"distill"'),
+        ("prune(depth=2)", {}, "no option depth.*density"), ("prune(0.5)", {}, "in brackets"),
+        ("prune(density=x)", {}, "in brackets"), ("prune(", {}, "in brackets"), ("prune(density='a')", {}, "Pruning"),
     ],
 )  # fmt: skip
 def test_methods_that_do_not_fit_say_why(names: Any, options: dict[str, Any], words: str) -> None:

@@ -46,18 +46,19 @@ def test_a_model_alone_is_searched_for_five_minutes() -> None:
 
 def test_every_flag_reaches_the_library() -> None:
     name, options, given = call(
-        "nets['a'] --as tiny --methods prune,quantize --evaluate m.right --data x,y --loss 'lambda m, *b: f(m, b)' "
+        "nets['a'] --as tiny --methods prune(rounds=2),quantize --test t --trials 3 --evaluate m.right "
+        "--data x,y --loss 'lambda m, *b: f(m, b)' "
         "--train fit --tolerance 0.02 --budget 90s --sparsity 0.9 --bits 4 --student teacher.child() "
         "--export onnx,pt2 --seed 7".replace("nets['a']", "\"nets['a']\"")
     )
     assert name == "tiny"
     assert options == {
-        "methods": ("prune", "quantize"), "tolerance": 0.02, "budget": "90s", "sparsity": 0.9, "bits": 4, "seed": 7,
-        "export": ("onnx", "pt2"),
+        "methods": "prune(rounds=2),quantize", "tolerance": 0.02, "budget": "90s", "trials": 3, "sparsity": 0.9,
+        "bits": 4, "seed": 7, "export": ("onnx", "pt2"),
     }  # fmt: skip
     assert given == {
         "model": "nets['a']", "data": "(x, y)", "loss": "lambda m, *b: f(m, b)", "train": "fit",
-        "evaluate": "m.right", "student": "teacher.child()",
+        "evaluate": "m.right", "test": "t", "student": "teacher.child()",
     }  # fmt: skip
 
 

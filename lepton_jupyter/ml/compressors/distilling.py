@@ -8,6 +8,7 @@ differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,12 +62,7 @@ class Distilling:
         framework = frameworks.of(model)
         inputs = task.samples(2)
         student = self._student(model, task, framework, inputs)
-        wanted, given = (framework.predict(each, inputs).shape for each in (model, student))
-        if wanted != given:
-            raise ConfigError(
-                f"the student answers in the shape {given}, the model in {wanted}",
-                hint="The student's last layer must be as wide as the model's.",
-            )
+        fits(student, model, inputs)
         task = replace(task, train=None)
         hold = keep_zeros(framework.weights(student))
         for pair in self.hints:
@@ -100,6 +96,21 @@ class Distilling:
             part = known.until(student, pair[1], (differ[0], of[differ[0]], to[differ[0]]) if differ else None)
         hold = keep_zeros(framework.weights(student))
         train(framework, part, replace(task, loss=known.following(wanted)), self.hint_rounds, lambda _: hold())
+
+
+def fits(student: Any, model: Any, inputs: Sequence[Array]) -> None:
+    """Raise ConfigError for a student that can't learn from the model: of another framework, or with other answers."""
+    framework = frameworks.of(model)
+    if (other := frameworks.of(student).name) != framework.name:
+        raise ConfigError(
+            f"the student is a model of {other}, the model one of {framework.name}", hint="Write both in one framework."
+        )
+    wanted, given = (framework.predict(each, inputs).shape for each in (model, student))
+    if wanted != given:
+        raise ConfigError(
+            f"the student answers in the shape {given}, the model in {wanted}",
+            hint="The student's last layer must be as wide as the model's.",
+        )
 
 
 PLUGIN = Distilling
