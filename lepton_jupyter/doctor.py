@@ -22,12 +22,12 @@ from .targets._options import check_options
 
 #: Distributions that are always needed.
 _NEEDED = ("ipython", "ipykernel", "jupyter_client", "ipywidgets", "nbformat", "tomlkit")
-#: Distributions that some uses need, with their extras.
+#: Distributions that some uses need, with other names of them, and their extras.
 _OPTIONAL = (
-    ("paramiko", "ssh", "hosts behind SSH"),
-    ("jupyterlab", "lab", "JupyterLab in this environment"),
-    ("torch", "torch", "PyTorch cells on this machine"),
-    ("tensorflow", "tensorflow", "Keras cells on this machine"),
+    (("paramiko",), "ssh", "hosts behind SSH"),
+    (("jupyterlab",), "lab", "JupyterLab in this environment"),
+    (("torch",), "torch", "PyTorch cells on this machine"),
+    (("tensorflow", "tensorflow-cpu", "tf-nightly"), "tensorflow", "Keras cells on this machine"),
 )
 _LITTLE_DISK = 1 << 30
 
@@ -60,8 +60,8 @@ def _packages() -> Iterator[Finding]:
         version = _version(name)
         cure = "" if version else "pip install lepton-jupyter"
         yield Finding(subject=name, ok=version is not None, value=version or "not installed", cure=cure)
-    for name, extra, use in _OPTIONAL:
-        version = _version(name)
+    for (name, *others), extra, use in _OPTIONAL:
+        version = next(filter(None, map(_version, (name, *others))), None)
         cure = "" if version else f'For {use}: pip install "lepton-jupyter[{extra}]"'
         yield Finding(subject=name, ok=True if version else None, value=version or "not installed", cure=cure)
 

@@ -93,7 +93,10 @@ def jobs_table(jobs: Sequence[Job], *, total: int = 0, unwatched: Collection[Job
     """
 
     def cause(job: Job) -> str:
-        return f"as last seen; ask with: lepton_attach {job.job_id}" if job.job_id in unwatched else job.cause
+        if job.job_id in unwatched:
+            return f"as last seen; ask with: lepton_attach {job.job_id}"
+        first, *more = job.cause.strip().splitlines() or [""]
+        return first + " …" * bool(more)  # an exception may have said a whole page
 
     more = f"{len(jobs)} of {total:,} jobs; --all shows every one." if total > len(jobs) else ""
     return Table(

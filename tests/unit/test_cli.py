@@ -149,6 +149,13 @@ def test_doctor_finds_this_installation_well(capsys: pytest.CaptureFixture[str])
     assert "✗" not in out
 
 
+def test_doctor_knows_a_framework_by_any_of_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", {"tensorflow-cpu": "2.21.0"}.get)
+    findings = {finding.subject: finding for finding in doctor.examine()}
+    assert (findings["tensorflow"].ok, findings["tensorflow"].value) == (True, "2.21.0")
+    assert findings["torch"].ok is None
+
+
 def test_doctor_names_each_target_that_is_wrong(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "lepton.toml").write_text(
         "[targets.x]\nkind = 'sssh'\n[targets.local]\nphyton = 'p'\n[targets.y]\nkind = 'local'\nidle_stop = 'soon'\n"

@@ -1,8 +1,10 @@
-"""The documents hold together: every relative link leads to a file, every heading linked to exists."""
+"""The documents hold together: links lead somewhere, and the messages they quote are those that the code says."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,35 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
         "[a](there.md) [b](there.md#a-heading-quoted) [c](gone.md) [d](there.md#no) [e](https://x.invalid)\n"
     )
     assert broken(page) == ["gone.md", "there.md#no"]
+
+
+def said(node: ast.AST) -> Iterator[str]:
+    """Every text in a module, with NUL where a value is put in."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from said(child)
+
+
+def unsaid(document: str) -> list[str]:
+    """The lines of a document's ```text blocks that no source says; `…` stands for anything."""
+    texts = {
+        line
+        for path in ROOT.glob("lepton_jupyter/**/*.py")
+        for text in said(ast.parse(path.read_text("utf-8")))
+        for line in text.splitlines()
+    }
+    texts |= {line for path in ROOT.glob("labextension/src/*.ts") for line in path.read_text("utf-8").splitlines()}
+    quoted = [line for block in re.findall(r"^```text\n(.*?)^```", document, re.MULTILINE | re.DOTALL)
+              for line in block.splitlines()]  # fmt: skip
+    forms = {line: re.compile(".+".join(re.escape(part.strip()) for part in line.split("…"))) for line in quoted}
+    return [line for line, form in forms.items() if not any(form.search(text) for text in texts)]
+
+
+def test_quoted_messages_are_those_of_the_code() -> None:
+    document = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    assert len(re.findall(r"^```text", document, re.MULTILINE)) >= 15
+    assert unsaid(document) == []
+    assert unsaid("```text\n… is not known yet; its … key\nnobody … says this\n```\n") == ["nobody … says this"]
