@@ -64,17 +64,7 @@ def show_card(shell: InteractiveShell, job_id: str, on: str) -> None:
 
 
 def _show_picture(job: Job) -> None:
-    facts = static.Facts(
-        job_id=job.job_id,
-        title=job.spec.title,
-        target=job.spec.target,
-        state=job.state,
-        note=job.cause,
-        started=job.started,
-        ended=job.ended,
-        price=price_of(job.spec.target),
-        telemetry=job.telemetry,
-    )
+    facts = static.facts_of(job, price_of(job.spec.target))
     display(static.bundle(facts), raw=True, metadata=static.metadata(job.job_id))
 
 

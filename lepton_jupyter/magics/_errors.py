@@ -7,6 +7,9 @@ import shlex
 from typing import NoReturn
 
 from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+
+from ._process import job_named
 
 
 class MagicParser(argparse.ArgumentParser):
@@ -14,6 +17,18 @@ class MagicParser(argparse.ArgumentParser):
 
     def __init__(self, magic: str) -> None:
         super().__init__(prog=magic, add_help=False, allow_abbrev=False)
+
+    def add_job(self) -> None:
+        """The arguments that name a job, for `parse_job`."""
+        self.add_argument("job", metavar="JOB")
+        self.add_argument("--on", default="", metavar="TARGET")
+
+    def parse_job(self, line: str, shell: InteractiveShell | None) -> argparse.Namespace:
+        """The arguments in `line`, where "last" has become the notebook's newest job. Raises UsageError, UnknownJob."""
+        asked = self.parse_line(line)
+        assert shell is not None
+        asked.job = job_named(asked.job, shell)
+        return asked
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError."""

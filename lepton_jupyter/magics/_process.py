@@ -16,7 +16,8 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from ..config import Config, state_dir
-from ..errors import ConfigError
+from ..errors import ConfigError, UnknownJob
+from ..job import JobId
 from ..outputs import KernelView, TerminalView, View
 from ..remote import Dispatcher, Run
 from ..store import JobStore
@@ -24,6 +25,9 @@ from ..store import JobStore
 _lock = threading.Lock()
 _dispatcher: Dispatcher | None = None
 _process_name = f"process:{uuid.uuid4().hex}"
+_newest: JobId | None = None  # the job that this process sent last
+#: What stands for the newest job of the notebook. No id begins so: they have no "l".
+LAST = "last"
 
 
 def dispatcher() -> Dispatcher:
@@ -53,6 +57,27 @@ def default_kernel(shell: InteractiveShell) -> str:
     """The name of the notebook's own remote kernel: the same after a restart, another for every other notebook."""
     path = notebook_path(shell)
     return f"notebook:{path}" if path else _process_name
+
+
+def sent(job_id: JobId) -> None:
+    """Remember that this process has just sent a job."""
+    global _newest
+    _newest = job_id
+
+
+def job_named(job: str, shell: InteractiveShell) -> str:
+    """`job`, or the notebook's newest one for `LAST`: also after a restart, where the notebook is known by its path.
+
+    Raises UnknownJob when it has none.
+    """
+    if job != LAST:
+        return job
+    path = notebook_path(shell)
+    found = dispatcher().store.list(notebook=path, limit=1) if path and _newest is None else []
+    newest = found[0].job_id if found else _newest
+    if newest is None:
+        raise UnknownJob("this notebook has sent no job yet", hint="%lepton_jobs lists those of all notebooks.")
+    return newest
 
 
 def parent_of(shell: InteractiveShell) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..remote import RemoteKernel, Run
 from ._card import carded_view
 from ._errors import MagicParser
 from ._left import bring_back, names
-from ._process import cell_view, default_kernel, dispatcher, notebook_path, parent_of
+from ._process import cell_view, default_kernel, dispatcher, notebook_path, parent_of, sent
 from ._wait import follow, say
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def send(
 
     def view(run: Run) -> View:
         made.append(run)
+        sent(run.job_id)
         if asked.detach:  # said first, so that the outputs stay together
             print(f"lepton: job {run.job_id} goes to {run.where}. Elsewhere: %lepton_attach {run.job_id}")  # noqa: T201
         return make_view(run)

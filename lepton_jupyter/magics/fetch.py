@@ -22,20 +22,20 @@ class FetchMagics(Magics):
 
             %lepton_fetch JOB [NAME…] [--to FOLDER] [--on TARGET] [--allow-pickle NAMES]
 
-        NAME is a file or a variable; without one, everything comes. Files go into FOLDER, `artifacts/JOB` if not given;
-        one that is there already with the same bytes is left alone. A fetch that broke goes on where it stopped.
+        JOB may be "last", the newest job of this notebook. NAME is a file or a variable; without one, everything comes.
+        Files go into FOLDER, `artifacts/JOB` if not given; one that is there already with the same bytes is left alone.
+        A fetch that broke goes on where it stopped.
 
         Example::
 
             %lepton_fetch k7m3 model.safetensors --to models
         """
         parser = MagicParser("%lepton_fetch")
-        parser.add_argument("job", metavar="JOB")
+        parser.add_job()
         parser.add_argument("names", nargs="*", metavar="NAME")
         parser.add_argument("--to", default="", metavar="FOLDER")
-        parser.add_argument("--on", default="", metavar="TARGET")
         parser.add_argument("--allow-pickle", default="", metavar="NAMES")
-        asked = parser.parse_line(line)
+        asked = parser.parse_job(line, self.shell)
         assert self.shell is not None
         run = dispatcher().look(asked.job, on=asked.on)
         with fetching() as progress:

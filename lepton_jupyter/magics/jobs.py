@@ -59,8 +59,8 @@ class JobMagics(Magics):
 
             %lepton_attach JOB [--on TARGET]
 
-        The first letters of JOB are enough. --on names the target of a job that was started on another machine.
-        The stop button interrupts the job; pressed twice, it leaves the job running.
+        The first letters of JOB are enough; "last" is the newest job of this notebook. --on names the target of a job
+        that was started on another machine. The stop button interrupts the job; pressed twice, it leaves it running.
 
         Example::
 
@@ -121,6 +121,5 @@ class JobMagics(Magics):
 
     def _job(self, magic: str, line: str) -> argparse.Namespace:
         parser = MagicParser(magic)
-        parser.add_argument("job", metavar="JOB")
-        parser.add_argument("--on", default="", metavar="TARGET")
-        return parser.parse_line(line)
+        parser.add_job()
+        return parser.parse_job(line, self.shell)

@@ -52,22 +52,21 @@ class MetricMagics(Magics):
 
             %lepton_metrics JOB [--tensorboard FOLDER | --mlflow URI [--experiment NAME]] [--on TARGET]
 
-        Each point has name, step, time (seconds since the epoch) and value; pandas.DataFrame(points) takes them. With
-        --tensorboard they become event files in FOLDER/JOB, with --mlflow a run of the tracking server at URI (one
-        file: sqlite:///runs.db); then nothing is returned.
+        JOB may be "last", the newest job of this notebook. Each point has name, step, time (seconds since the epoch)
+        and value; pandas.DataFrame(points) takes them. With --tensorboard they become event files in FOLDER/JOB, with
+        --mlflow a run of the tracking server at URI (one file: sqlite:///runs.db); then nothing is returned.
 
         Example::
 
-            points = %lepton_metrics k7m3
+            points = %lepton_metrics last
             %lepton_metrics k7m3 --tensorboard runs
         """
         parser = MagicParser("%lepton_metrics")
-        parser.add_argument("job", metavar="JOB")
+        parser.add_job()
         parser.add_argument("--tensorboard", default="", metavar="FOLDER")
         parser.add_argument("--mlflow", default="", metavar="URI")
         parser.add_argument("--experiment", default="lepton", metavar="NAME")
-        parser.add_argument("--on", default="", metavar="TARGET")
-        asked = parser.parse_line(line)
+        asked = parser.parse_job(line, self.shell)
         events = dispatcher().events(asked.job, on=asked.on)
         points, job = history(events), events[0].job_id if events else asked.job
         if not points:

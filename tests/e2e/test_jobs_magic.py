@@ -75,7 +75,9 @@ def lepton(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]
 
 def test_jobs_are_listed_chosen_and_counted(notebook: LiveNotebook, tmp_path: Path) -> None:
     assert "No jobs yet" in notebook.text("%lepton_jobs")
-    notebook.run("%%lepton_train --name first\n1")
+    assert "this notebook has sent no job yet" in notebook.failure("%lepton_logs last")
+    notebook.run("%%lepton_train --name first\nprint(6 * 7)")
+    assert "42" in notebook.text("%lepton_logs last")
     notebook.failure("%%lepton_train --name second\nraise ValueError('broken')")
     table = notebook.text("%lepton_jobs")
     assert re.search(r"COMPLETED  first +local", table)
