@@ -77,10 +77,7 @@ class Metering:
         with self._lock:
             if self._parent is None:
                 return
-            try:
-                reading, logged = self.meter.read(), self.meter.logged()
-            except Exception:  # noqa: BLE001 - a framework's own, for instance of a GPU that failed: the cell will say so
-                return
+            reading, logged = self.meter.read(), self.meter.logged()
             if reading is not None or logged:
                 content = {**(_content(reading) if reading else {}), **({"logged": logged} if logged else {})}
                 self._send(self._parent, content)
@@ -94,5 +91,6 @@ def _content(reading: Reading) -> dict[str, Any]:
         "steps": reading.steps,
         "rate": reading.rate,
         "values": reading.values,
+        "trainer": reading.trainer,
         "loops": [[loop.name, loop.done, loop.total] for loop in reading.loops],
     }

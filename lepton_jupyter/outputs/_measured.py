@@ -28,6 +28,7 @@ class Measured:
         self.curves, self.logged = Curves(), Curves()
         self.levels = Levels()
         self._training: dict[str, Any] = {}
+        self._trainer = False  # a training library counts its own steps
 
     def take(self, fields: Mapping[str, Any], time: float, began: float) -> None:
         """One event, which came at `time`; the job began at `began`."""
@@ -44,10 +45,16 @@ class Measured:
             for name, value in values.items():
                 if name not in _NAMES:
                     self.curves.take(name, time - began, value)
+            self._trainer = fields.get("trainer") is True
             self._steps(fields.get("loops"), time)
         for at, _, row in logged_rows(fields.get("logged")):
             for name, value in row:
                 self.logged.take(name, max(at - began, 0.0), value)
+
+    def trainers(self) -> dict[str, Any]:
+        """The key ``progress`` as a training library counts while it trains: its bars may show a part, from 0 on."""
+        known = self.levels.telemetry() if self._trainer else {}
+        return known if known and known["progress"]["fraction"] < 1 else {}
 
     def training(self) -> dict[str, Any]:
         """The key ``training`` of a job's telemetry, or nothing."""

@@ -73,7 +73,7 @@ class Progress:
         """What is known now: JSON, without NaN. Logged values go before printed ones, those before measured ones."""
         self._look()
         measured = self._measured
-        progress = self._levels.telemetry() or measured.levels.telemetry()
+        progress = measured.trainers() or self._levels.telemetry() or measured.levels.telemetry()
         curves = (measured.logged, self._curves, measured.curves)
         metric = next((found for each in curves if (found := each.telemetry())), {})
         if metric:  # what a picture of one curve leaves out

@@ -5,10 +5,14 @@ watched from the moment the cell itself imports it. What hooks do in a training 
 thread looks at what they kept once in a while, so that no step waits for a GPU. Nothing here changes what is computed.
 """
 
-from ._arrivals import when_imported
-from .meter import Listener, Meter, Reading
+from __future__ import annotations
 
-__all__ = ["Listener", "Meter", "Reading", "watch"]
+import functools
+
+from ._arrivals import when_imported
+from .meter import Listener, Meter, Reading, Trainer
+
+__all__ = ["Listener", "Meter", "Reading", "Trainer", "watch"]
 
 
 def watch(meter: Meter) -> None:
@@ -24,5 +28,18 @@ def watch(meter: Meter) -> None:
 
         of_keras.install(meter)
 
+    def lightning_came(package: str) -> None:
+        from . import of_lightning
+
+        of_lightning.install(meter, package)
+
+    def transformers_came() -> None:
+        from . import of_transformers
+
+        of_transformers.install(meter)
+
     when_imported("torch", torch_came)
     when_imported("keras", keras_came)
+    for package in ("lightning.pytorch", "pytorch_lightning"):  # two copies of one library
+        when_imported(f"{package}.trainer.trainer", functools.partial(lightning_came, package))
+    when_imported("transformers.trainer", transformers_came)

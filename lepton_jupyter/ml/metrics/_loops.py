@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import os
 import sysconfig
 import weakref
 from collections.abc import Callable, Sized
@@ -17,9 +18,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-#: Frames and loops that are looked at.
-DEEP, MOST = 40, 3
-_LIBRARIES = tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
+#: Loops that are told: the outermost of those around a step.
+MOST = 8
+#: Whose loops are not the user's: libraries, also the trainers among them, and this one.
+_LIBRARIES = (
+    *{path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")},
+    os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep,
+)
 #: Iterators that were begun: by the id of what they go over, that (weakly) and how many turns are behind.
 TURNS: dict[int, tuple[weakref.ref[Any], Callable[[], int | None]]] = {}
 #: What is put around what is looped over.
@@ -38,7 +43,7 @@ class Loop:
 def around(frame: FrameType | None) -> list[Loop]:
     """The loops that `frame` and its callers are in, the outermost first, as far as their lengths are known."""
     frames: list[FrameType] = []
-    while frame is not None and len(frames) < DEEP:
+    while frame is not None:  # a trainer's own frames are many, and the user's loop is beyond them
         if not frame.f_code.co_filename.startswith(_LIBRARIES):
             frames.append(frame)
         frame = frame.f_back

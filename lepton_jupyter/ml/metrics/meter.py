@@ -18,6 +18,8 @@ from ._loops import Loop, around
 
 #: Values that `lepton.log` was given and nobody has read yet; more in one moment than a curve can show.
 MOST_LOGGED = 1000
+#: Names of metrics at one moment; the notebook takes no more.
+MOST_NAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Reading:
     rate: float | None  # steps a second, of late
     values: dict[str, float | None]
     loops: list[Loop] = field(default_factory=list)  # the outermost first
+    trainer: bool = False  # a training library knows the loops
 
 
 class Listener:
@@ -41,6 +44,21 @@ class Listener:
 
     def logged(self, values: dict[str, float | None]) -> None:
         """The cell has logged these; None for what is not finite."""
+
+
+class Trainer:
+    """A training library of which the cell's training is: asked by the thread that reads. This one knows nothing."""
+
+    over = False  # it trains no more
+    parts = 1  # backwards of a step, each of which has that part of the loss
+
+    def loops(self) -> list[Loop]:
+        """How far it is, the outermost loop first."""
+        return []
+
+    def values(self) -> dict[str, Any]:
+        """What it knows beside the hooks. None hides what a hook has under that name."""
+        return {}
 
 
 class Meter:
@@ -59,10 +77,12 @@ class Meter:
         self._epochs = 0
         self.due = True  # the next step shall look closer: at its gradients, and where in the cell it is
         self.owner: Any = None  # whose steps are counted: the first optimizer that made one
+        self.looked = 0  # the last step that looked closer
+        self.trainer: Trainer | None = None  # whose steps these are, if not the cell's own
         self.sources: dict[str, Callable[[], dict[str, Any]]] = {}  # who knows values, by name
         self.loops: list[Loop] = []
         self._outer: list[Loop] = []  # that the cell told us of
-        self._crowded = False  # more was logged at once than is kept, and that was said
+        self._said: set[str] = set()  # notes; each is said once a cell
         self._logged: list[tuple[float, float | None, dict[str, float | None]]] = []
         self._seen = (0, 0, time.monotonic())  # steps, epochs and moment of the last reading
 
@@ -74,8 +94,19 @@ class Meter:
         if not self.due:
             return False
         self.due = False
+        self.looked = self.steps
         self.arrived.set()
         return True
+
+    def begin_training(self, trainer: Trainer) -> None:
+        """A training library's training begins, maybe not the first of this cell."""
+        self.trainer, self.owner, self.due = trainer, None, True
+
+    def own(self, owner: int) -> None:
+        """From now on it is this optimizer's steps that are counted."""
+        self.owner = owner
+        if self.trainer is not None and self.trainer.over:
+            self.trainer = None
 
     def in_epoch(self, epoch: int, count: int) -> None:
         """An epoch begins, as the cell itself says."""
@@ -91,7 +122,7 @@ class Meter:
 
     def around(self) -> list[Loop]:
         """The loops that go on, as of the last step that looked closer: the outermost first."""
-        return [*self._outer, *self.loops]
+        return [*self._outer, *self.loops, *(self.trainer.loops() if self.trainer is not None else ())]
 
     def find_loops(self, frame: FrameType | None) -> None:
         """Note in which loops of the user's code this step is; `frame` is where it was called from."""
@@ -105,12 +136,11 @@ class Meter:
                 numbers[name] = number(value)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{name} is a {type(value).__name__}, not one number: {error}") from None
+        numbers = self._few(numbers)
         with self._lock:
             if len(self._logged) >= MOST_LOGGED:
                 del self._logged[: MOST_LOGGED // 2]
-                if not self._crowded:
-                    sys.stderr.write(f"lepton: over {MOST_LOGGED:,} values logged at once: only the newest are kept\n")
-                self._crowded = True
+                self._say(f"over {MOST_LOGGED:,} values logged at once: only the newest are kept")
             self._logged.append((time.time(), step, numbers))
         self.arrived.set()
         if self.listener is not None:
@@ -128,18 +158,48 @@ class Meter:
         before, epochs_before, then = self._seen
         if (steps, epochs) == (before, epochs_before):
             return None
-        values: dict[str, float | None] = {}
-        for source in list(self.sources.values()):
-            for name, value in source().items():
-                try:
-                    values[name] = number(value)
-                except (TypeError, ValueError, RuntimeError):
-                    continue  # a vector, or a tensor that is gone; the cell is not asked about it
+        values = self._values()
         # The first steps have something to compile or to load, and began somewhere before the first reading.
         rate = (steps - before) / (now - then) if before and steps > before and now > then else None
         self._seen = steps, epochs, now
         self.due = True
-        return Reading(steps, rate, values, self.around())
+        return Reading(steps, rate, values, self.around(), self.trainer is not None)
+
+    def _values(self) -> dict[str, float | None]:
+        """What all who know values know now. What cannot be read is left out, and said."""
+        found: dict[str, float | None] = {}
+        trainer = [("trainer", self.trainer.values)] if self.trainer is not None else []
+        for origin, source in [*self.sources.items(), *trainer]:
+            try:
+                told = source()
+            except Exception as error:  # noqa: BLE001 - a framework's own, for instance of a GPU that failed
+                self._unread(f"what {origin} tells", error)
+                continue
+            for name, value in told.items():
+                try:
+                    if value is None:
+                        found.pop(name, None)
+                    else:
+                        found[name] = number(value)
+                except Exception as error:  # noqa: BLE001 - as above; a vector, a tensor that is gone
+                    self._unread(name, error)
+        return self._few(found)
+
+    def _few(self, values: dict[str, float | None]) -> dict[str, float | None]:
+        if len(values) <= MOST_NAMES:
+            return values
+        self._say(f"metrics: only the first {MOST_NAMES:,} of {len(values):,} names are told")
+        return dict(list(values.items())[:MOST_NAMES])
+
+    def _unread(self, what: str, error: Exception) -> None:
+        words = (str(error).splitlines() or [""])[0][:200]
+        self._say(f"metrics: {what} cannot be read ({type(error).__name__}: {words})", what)
+
+    def _say(self, text: str, about: str = "") -> None:
+        """Show a note among the cell's outputs, once a cell for each thing that it is about."""
+        if (about or text) not in self._said:
+            self._said.add(about or text)
+            sys.stderr.write(f"lepton: {text}\n")
 
 
 def number(value: Any) -> float | None:

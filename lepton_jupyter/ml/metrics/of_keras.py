@@ -162,7 +162,7 @@ class _Tape:
         if "keras" in meter.sources:
             return  # `fit` tells it
         if meter.owner is None:
-            meter.owner = id(optimizer)
+            meter.own(id(optimizer))
             self._optimizer = (lambda: None) if optimizer is None else weakref.ref(optimizer)
             meter.sources["tape"] = self._read
         if meter.owner == id(optimizer) and meter.step():

@@ -25,6 +25,7 @@ class _Torch:
         self._scaled: tuple[Any, Any] = (None, None)  # what GradScaler made of a loss (weakly), and that loss
         self._of_step: Any = None  # the loss of the last step that counts
         self._norm: Any = None
+        self._clipped: Any = None  # the norm before the cell, or its trainer, clipped the gradients of this step
         self._optimizer: Any = lambda: None
 
     def backward(self, tensors: Any) -> None:
@@ -40,11 +41,17 @@ class _Torch:
         if isinstance(loss, torch.Tensor) and isinstance(result, torch.Tensor):
             self._scaled = weakref.ref(result), loss.detach()
 
+    def clipped(self, norm: Any) -> None:
+        """Gradients were clipped that were `norm` long."""
+        if type(norm) is torch.Tensor and norm.numel() == 1:
+            self._clipped = norm
+
     def stepped(self, optimizer: Any, *_: Any) -> None:
-        """An optimizer has made a step. Only the first one of a cell counts: in a GAN, two take turns."""
+        """An optimizer has made a step. Only the first one that is there counts: in a GAN, two take turns."""
         meter = self._meter
-        if meter.owner is None:
-            meter.owner = id(optimizer)
+        clipped, self._clipped = self._clipped, None
+        if meter.owner is None or (meter.sources.get("torch") == self.values and self._optimizer() is None):
+            meter.own(id(optimizer))
             self._optimizer = weakref.ref(optimizer)
             self._norm = None
             meter.sources["torch"] = self.values
@@ -52,12 +59,15 @@ class _Torch:
             return
         self._of_step = self._loss
         if meter.step():
-            self._norm = _norm(optimizer)
+            self._norm = _norm(optimizer) if clipped is None else clipped
             meter.find_loops(sys._getframe(2))
 
     def values(self) -> dict[str, Any]:
         """For the thread that reads: it is the one that waits for a GPU."""
-        found: dict[str, Any] = {"loss": self._of_step, "grad_norm": self._norm}
+        loss, trainer = self._of_step, self._meter.trainer
+        if loss is not None and trainer is not None and trainer.parts > 1:
+            loss = loss * trainer.parts
+        found: dict[str, Any] = {"loss": loss, "grad_norm": self._norm}
         optimizer = self._optimizer()
         if optimizer is not None and optimizer.param_groups:
             found["learning_rate"] = optimizer.param_groups[0].get("lr")
@@ -97,7 +107,18 @@ def install(meter: Meter) -> None:
             pass  # somebody else's iterator
         return turns
 
+    clips: Any = torch.nn.utils.clip_grad
+    clip = clips.clip_grad_norm_
+
+    @functools.wraps(clip)
+    def told_clip(*args: Any, **options: Any) -> Any:
+        norm = clip(*args, **options)
+        if not torch.compiler.is_compiling():
+            teller.clipped(norm)
+        return norm
+
     register_optimizer_step_post_hook(teller.stepped)
+    clips.clip_grad_norm_ = torch.nn.utils.clip_grad_norm_ = told_clip
     autograd.backward, loader.__iter__, scaler.scale = told_backward, counted, told_scale
 
 
