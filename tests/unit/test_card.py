@@ -110,7 +110,7 @@ def test_a_finished_job_says_what_it_took_and_used() -> None:
 
 
 def test_what_the_curve_leaves_out_is_said_with_where_it_is() -> None:
-    metric = {**HALF["metric"], "count": 1200, "others": 1, "recorded": True}
+    metric: dict[str, Any] = {**HALF["metric"], "count": 1200, "others": 1, "recorded": True}
     some = facts(state=JobState.COMPLETED, telemetry={"metric": metric, "training": {"words": "9 steps"}})
     line = f"{len(metric['points'])} of 1,200 values drawn; 1 other metric: %lepton_metrics k7m3"
     assert line in Reader(html(some)).text
