@@ -58,8 +58,8 @@ class Search:
             expected = [Pipeline.suggested(optuna.trial.FixedTrial(guess), self._able) for guess in guesses]
             for guess in guesses:
                 study.enqueue_trial(guess)
-            self._propose(study)
-        if self._maker.clock.left <= 0:
+            ended = self._propose(study)
+        if not ended:
             left = [each.steps(self._maker.student, longer=False) for each in expected if each not in self._begun]
             self.untried = [words([step for _, step, _ in steps]) for steps in left]
         return self.best()
@@ -72,10 +72,13 @@ class Search:
             raise self._nothing()
         return found
 
-    def _propose(self, study: Any) -> None:
+    def _propose(self, study: Any) -> bool:
+        """Try until there is nothing new, or the trials are used up; False where the time was over before."""
         known: dict[Pipeline, float] = {Pipeline(): 0.0}
         repeats, clock = 0, self._maker.clock
-        while repeats < REPEATS and clock.left > 0 and (self._trials is None or len(self.tried) < self._trials):
+        while repeats < REPEATS and (self._trials is None or len(self.tried) < self._trials):
+            if clock.left <= 0:
+                return False
             trial = study.ask()
             pipeline = Pipeline.suggested(trial, self._able)
             repeats = repeats + 1 if pipeline in known else 0
@@ -83,8 +86,9 @@ class Search:
                 try:
                     known[pipeline] = self._try(pipeline)
                 except OutOfTime:
-                    return
+                    return False
             study.tell(trial, known[pipeline])
+        return True
 
     def _try(self, pipeline: Pipeline) -> float:
         """How good it is: what it gains, or less than nothing where the metric lost too much. Raises OutOfTime."""

@@ -23,10 +23,8 @@ def dense(model: nn.Module) -> int:
     return sum(4 * parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["cnn", "lstm", "transformer"])
-def test_each_format_answers_as_the_model(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_each_format_answers_as_the_model(model: nn.Module, tmp_path: Path) -> None:
     """A whole training set is given to check with: nothing of it stays behind."""
-    model = request.getfixturevalue(kind)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     found = export(model, tmp_path, inputs=(PICTURES[TRAIN],))
     assert [each.format for each in found] == ["onnx", "pt2", "safetensors"]

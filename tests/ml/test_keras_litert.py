@@ -122,8 +122,9 @@ def test_an_evaluate_of_keras_may_ask_with_arrays() -> None:
     assert in_kind(lambda model: model(PICTURES[:5]).numpy().shape)(fast) == (5, 10)
 
 
-def test_each_format_that_keras_has_answers_as_the_model(tmp_path: Path) -> None:
-    model = trained("mlp")
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_format_that_keras_has_answers_as_the_model(kind: str, tmp_path: Path) -> None:
+    model = trained(kind)
     found = export(model, tmp_path, inputs=(PICTURES[:64],))
     assert [each.format for each in found] == ["litert", "keras", "safetensors"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.safetensors", "model.tflite"]
