@@ -5,14 +5,13 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import json
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config, state_dir
+from ..config import Config, TargetConfig, state_dir
 from ..errors import ConfigError, JobError, KernelDied, LeptonError, UnknownJob, WireError
 from ..job import Job, JobId, JobSpec, JobState, NativeId, new_job_id
 from ..outputs import View
@@ -54,7 +53,7 @@ class Dispatcher:
         self._placing: collections.defaultdict[tuple[str, str], threading.Lock] = collections.defaultdict(
             threading.Lock
         )
-        self._targets: dict[str, tuple[str, Target]] = {}
+        self._targets: dict[str, tuple[TargetConfig, Target]] = {}
         self._kernels: dict[tuple[str, str], RemoteKernel] = {}
         self._others: list[RemoteKernel] = []  # kernels of ours that --fresh replaced while they were busy
         self._visited: list[RemoteKernel] = []  # kernels whose jobs we look at; they are not ours to stop
@@ -80,12 +79,11 @@ class Dispatcher:
         """The target of that name, or the default one. Raises ConfigError."""
         with self._lock:
             found = self._config.target(name)
-            key = json.dumps([found.kind, dict(found.options)], sort_keys=True, default=str)
             known = self._targets.get(found.name)
-            if known is None or known[0] != key:
+            if known is None or known[0] != found:
                 plugin = load("targets", found.kind)
                 options = check_options(plugin.Config, found.options, self._config.where(found.name))
-                known = self._targets[found.name] = (key, plugin(found.name, options, self._prompt))
+                known = self._targets[found.name] = (found, plugin(found.name, options, self._prompt))
             return known[1]
 
     def run(
@@ -102,8 +100,9 @@ class Dispatcher:
         target = self.target(spec.target)
         spec = replace(spec, target=target.name)
         key = (target.name, spec.kernel)
-        native_id = None if fresh else self._store.kernel(*key)
-        job = Job(job_id=new_job_id(), spec=spec, native_id=native_id or NativeId(""))
+        linked = self._kernels.get(key)
+        known = linked.native_id if linked is not None else self._store.kernel(*key)
+        job = Job(job_id=new_job_id(), spec=spec, native_id=known if known and not fresh else NativeId(""))
         self._store.add(job)
         run = self._new_run(job, make_view)
         try:

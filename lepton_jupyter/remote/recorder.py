@@ -33,7 +33,7 @@ class Recorder:
         self._followed: dict[JobId, int] = {}  # job -> how many runs follow it here
         self._left: set[JobId] = set()
         self._later: dict[JobId, Callable[[], dict[str, Any]]] = {}
-        self._writing = False
+        self._gathering = self._writing = False
         self._asked = self._answered = 0  # flushes
         self._closed = False
         self._error: LeptonError | None = None
@@ -44,8 +44,7 @@ class Recorder:
         with self._changed:
             self._followed[job_id] = self._followed.get(job_id, 0) + 1
             self._pending.setdefault(job_id, {})
-            self._start()
-            self._changed.notify_all()
+            self._wake()
 
     def leave(self, job_id: JobId) -> None:
         """One of those who follow the job here follows it no longer; after the last one the lease is free."""
@@ -56,15 +55,13 @@ class Recorder:
                 return
             self._followed.pop(job_id, None)
             self._left.add(job_id)
-            self._start()
-            self._changed.notify_all()
+            self._wake()
 
     def note(self, job_id: JobId, **changes: Any) -> None:
         """Have `changes` (those of `JobStore.advance`) written soon; later ones of the same key replace earlier."""
         with self._changed:
             self._pending.setdefault(job_id, {}).update(changes)
-            self._start()
-            self._changed.notify_all()
+            self._wake()
 
     def later(self, job_id: JobId, make: Callable[[], dict[str, Any]]) -> None:
         """Have the changes that `make` returns then written, within a second or so; what is noted goes before them.
@@ -73,7 +70,7 @@ class Recorder:
         """
         with self._changed:
             self._later[job_id] = make
-            self._changed.notify_all()
+            self._wake()
 
     def flush(self) -> None:
         """Block until everything noted is written, or is another's to write. Raises what the store raised."""
@@ -95,10 +92,13 @@ class Recorder:
         if thread is not None:
             thread.join(timeout=10)
 
-    def _start(self) -> None:
+    def _wake(self) -> None:
+        """Have the thread look, unless it waits for more as it is: who reports is on the road of a cell."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lepton recorder", daemon=True)
             self._thread.start()
+        elif not self._gathering:
+            self._changed.notify_all()
 
     def _run(self) -> None:
         renewed = served = time.monotonic() - _LATER_EVERY
@@ -143,7 +143,9 @@ class Recorder:
             if (left := until - time.monotonic()) <= 0:
                 break
             self._changed.wait(left)
+        self._gathering = True
         self._changed.wait_for(lambda: self._hurried, _GATHER)
+        self._gathering = False
 
     def _release_all(self) -> None:
         """Leave jobs that go on to whoever follows them next, without a wait for our leases to lapse."""

@@ -65,6 +65,7 @@ class Run:
         self.artifacts: list[Artifact] = []
         self.notes: list[str] = []  # what the host says of them
         self._changed = threading.Condition()
+        self._counted = 0  # how many threads wait for an event by its number
         self._showing = threading.RLock()
         self._recorder = recorder
         self._progress = Progress()
@@ -89,7 +90,9 @@ class Run:
     def wait_for(self, seq: int) -> None:
         """Block until event `seq` has been shown. Raises the error that keeps it from coming."""
         with self._changed:
+            self._counted += 1
             self._changed.wait_for(lambda: self.seq >= seq or self.lost is not None)
+            self._counted -= 1
         if self.seq < seq and self.lost is not None:
             raise self.lost
 
@@ -178,7 +181,8 @@ class Run:
                 self._on_reply(from_json(event.buffers[0]))
             elif event.event == "state":
                 self._on_state(JobState[fields["state"]], fields)
-            self._changed.notify_all()
+            if self._counted or self.over or self.question is not None:  # what `wait` and `wait_for` wait for
+                self._changed.notify_all()
             tell = event.event != "state" and not self._telling
             self._telling = self._telling or tell
         if tell:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import sqlite3
 import time
 from collections.abc import Collection, Mapping
@@ -17,7 +16,7 @@ from ..errors import IllegalMove, JobError, UnknownJob
 from ..job import Job, JobId, JobState, NativeId
 from .database import Database
 from .holders import is_gone
-from .rows import COLUMNS, as_json, newest_first, text, to_jobs, to_row, where
+from .rows import COLUMNS, as_json, newest_first, spec_as_json, text, to_jobs, to_row, where
 
 #: A lease that ends this much later than it was given for is the trace of a clock that jumped back.
 _CLOCK_SLACK = 1.0
@@ -172,7 +171,7 @@ class JobStore:
                     spec = dataclasses.replace(old.spec, notebook=path)
                     db.execute(
                         "UPDATE jobs SET notebook = ?, spec = ?, change = ? WHERE job_id = ?",
-                        (text(path), json.dumps(dataclasses.asdict(spec)), _next_change(db), old.job_id),
+                        (text(path), spec_as_json(spec), _next_change(db), old.job_id),
                     )
 
     # leases
