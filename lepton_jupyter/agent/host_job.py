@@ -59,7 +59,7 @@ def new_journal(root: str, job_id: str, news: threading.Condition, about: dict[s
     try:
         os.mkdir(folder, 0o700)
         journal = Journal(os.path.join(folder, "journal"), job_id, news)
-        journal.append("state", {"state": "QUEUED", "time": time.time(), **about})
+        journal.append("state", {"state": "QUEUED", "time": time.time(), **about}, tell=False)  # nobody follows it yet
     except FileExistsError:
         raise IllegalMove(f"a job {job_id!r} exists on this host already") from None
     except OSError as error:

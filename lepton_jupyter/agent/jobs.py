@@ -126,7 +126,7 @@ class JobQueue:
             job.cargo, job.credentials = cargo, credentials
             self._waiting.append(job)
             self.start_kernel()
-            self._next()
+            self._next(followed=False)
 
     def journal(self, job_id: str) -> Journal:
         """The journal of a job, also of one that another kernel or an earlier agent ran. Raises UnknownJob."""
@@ -213,14 +213,14 @@ class JobQueue:
                 return True
         return False
 
-    def _next(self) -> None:
+    def _next(self, followed: bool = True) -> None:
         if self._running is not None or not self._waiting or not self._ready or self._kernel is None:
             return
         job = self._running = self._waiting.popleft()
         self.last_activity = time.monotonic()
         request = job.request
         cargo = str(request.get("cargo", ""))  # a kernel that has to put it in place says itself when the cell runs
-        if not cargo and not self._record(job, "state", {"state": "RUNNING", "time": time.time()}):
+        if not cargo and not self._record(job, "state", {"state": "RUNNING", "time": time.time()}, tell=False):
             return
         job.began = time.monotonic()
         content = {
@@ -234,6 +234,10 @@ class JobQueue:
         metadata = {"execution_count": request.get("execution_count"), "lepton": about}
         packed, meta = json.dumps(content).encode(), json.dumps(metadata).encode()
         self._kernel.send("shell", "execute_request", job.job_id, packed, meta)
+        if (
+            followed
+        ):  # of a new job they learn with the answer to its request; until then the kernel's thread has its turn
+            job.journal.tell()
 
     def _on_ready(self) -> None:
         with self._lock:
@@ -252,7 +256,8 @@ class JobQueue:
                 if self._record(job, "stdin", fields):
                     job.request["asked"] = job.journal.last
             elif message.channel == "shell" and message.msg_type == "execute_reply":
-                self._record(job, "reply", {}, (message.content,))
+                # It shows nothing: it may travel with the end of the job, which follows at once.
+                self._record(job, "reply", {}, (message.content,), tell=False)
                 job.reply = from_json(message.content)
             elif message.channel == "iopub" and message.msg_type in _OURS:
                 self._record(job, _OURS[message.msg_type], from_json(message.content))
@@ -322,13 +327,14 @@ class JobQueue:
             if self._waiting:
                 self.start_kernel()
 
-    def _record(self, job: HostJob, event: str, fields: dict[str, Any], buffers: tuple[bytes, ...] = ()) -> bool:
+    def _record(
+        self, job: HostJob, event: str, fields: dict[str, Any], buffers: tuple[bytes, ...] = (), tell: bool = True
+    ) -> bool:
         """Write an event; a disk that is full fails the job with that word, and stops it."""
         if job.full:
             return False
         try:
-            # A reply shows nothing: it may travel with the end of the job, which follows at once.
-            job.journal.append(event, {**fields, "time": time.time()}, buffers, tell=event != "reply")
+            job.journal.append(event, {**fields, "time": time.time()}, buffers, tell)
         except OSError as error:
             job.full = True
             cause = f"the journal of the job cannot be written: {error}; outputs from here on were not kept"

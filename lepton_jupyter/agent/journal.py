@@ -7,6 +7,7 @@ by a power cut or a full disk, is not read, and is cut off before anything is ap
 
 from __future__ import annotations
 
+import collections
 import os
 import struct
 import threading
@@ -18,6 +19,8 @@ from typing import Any
 from ..wire import Event, FrameReader, pack
 
 _RECORD = struct.Struct("!II")
+#: Bytes of the newest frames that are kept in memory, for readers that keep pace.
+_NEWEST = 1 << 16
 
 
 class Journal:
@@ -35,6 +38,8 @@ class Journal:
         self._starts = array("Q")  # where record seq-1 begins
         self._size = 0
         self._kept: list[bytes] = []  # frames the disk had no room for; they last as long as this process
+        self._newest: collections.deque[bytes] = collections.deque()  # frames of the last records
+        self._newest_size = 0
         self._fd: int | None = None
         self._dirty = False
         self._scan()
@@ -52,14 +57,17 @@ class Journal:
     def append(self, event: str, fields: dict[str, Any], buffers: tuple[bytes, ...] = (), tell: bool = True) -> int:
         """Number the event, write it, tell the readers; its number. Raises OSError when the disk refuses it.
 
-        Without `tell` the readers learn of it with the next one.
+        Without `tell` the readers learn of it with the next one, or by `tell`.
         """
         with self._lock:
             frame = pack(Event(self.job_id, self.last + 1, event, fields, buffers).to_message())
             if self._kept:
                 raise OSError(28, "No space left on device", self.path)
             self._write(_RECORD.pack(zlib.crc32(frame), len(frame)), frame)
-            return self._tell() if tell else self.last
+            number = self.last
+        if tell:
+            self.tell()
+        return number
 
     def keep(self, event: str, fields: dict[str, Any]) -> int:
         """Like `append` for the word that must arrive: when the disk refuses it, hold it in memory."""
@@ -68,7 +76,9 @@ class Journal:
         except OSError:
             with self._lock:
                 self._kept.append(pack(Event(self.job_id, self.last + 1, event, fields).to_message()))
-                return self._tell()
+                number = self.last
+            self.tell()
+            return number
 
     def read(self, after: int, limit: int = 1 << 20) -> tuple[bytes, int]:
         """The frames of the events after `after`, at least one and about `limit` bytes, and the last one's number."""
@@ -76,6 +86,8 @@ class Journal:
             stored, last, size = len(self._starts), self.last, self._size
             if after >= stored:
                 return b"".join(self._kept[after - stored :]), last
+            if after >= stored - len(self._newest):
+                return b"".join(list(self._newest)[after - stored :]), stored
             begin = self._starts[after]
             upto = after + 1
             while upto < stored and self._starts[upto] - begin < limit:
@@ -120,11 +132,13 @@ class Journal:
             if self._fd is not None and not self._dirty:
                 os.close(self._fd)
                 self._fd = None
+                self._newest.clear()
+                self._newest_size = 0
 
-    def _tell(self) -> int:
+    def tell(self) -> None:
+        """Wake the readers."""
         with self._news:
             self._news.notify_all()
-        return self.last
 
     def _write(self, prefix: bytes, frame: bytes) -> None:
         if self._fd is None:
@@ -142,6 +156,10 @@ class Journal:
         self._starts.append(self._size)
         self._size += len(prefix) + len(frame)
         self._dirty = True
+        self._newest.append(frame)
+        self._newest_size += len(frame)
+        while self._newest_size > _NEWEST:
+            self._newest_size -= len(self._newest.popleft())
 
     def _scan(self) -> None:
         try:

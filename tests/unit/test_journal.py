@@ -98,6 +98,7 @@ def test_a_byte_that_changed_on_the_disk_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = open_journal(path)
     fill(journal, 3)
+    journal.close()  # it has the newest in memory until then
     data = bytearray(path.read_bytes())
     data[30] ^= 1
     path.write_bytes(data)
