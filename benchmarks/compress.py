@@ -1,4 +1,4 @@
-"""How small and how fast networks get: Deep Compression's table, and whole pipelines against fp32.
+"""How small and how fast PyTorch networks get: Deep Compression's table, and whole pipelines against fp32.
 
 `python -m benchmarks.compress --data-dir FOLDER` with MNIST's four idx files; without, scikit-learn's digits stand in
 and the goals, which are MNIST's, do not count. Sizes are those of whole files: palettes, biases and header included.
@@ -14,30 +14,28 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lepton_jupyter.ml import compress, frameworks, packed
+from lepton_jupyter.ml import frameworks, packed
 from lepton_jupyter.ml.compressors import Compressor, Task
 from lepton_jupyter.ml.compressors.pruning import Pruning
-from lepton_jupyter.ml.compressors.quantizing import Quantizing
 from lepton_jupyter.ml.compressors.sharing import Sharing
 from lepton_jupyter.ml.compressors.structured import Structured
-from lepton_jupyter.ml.measuring import latencies
 
 from ._table import Row, table
+from .compress_automatic import automatic
 from .compress_codec import Codec
-from .compress_nets import Convolutions, Data, LeNet5, LeNet300, Trainer, Wide, data, error, trained
+from .compress_data import Data
+from .compress_nets import Convolutions, LeNet5, LeNet300, Trainer, data, error, trained
+from .compress_speed import speeds
 
 #: Ten minutes of two cores.
 BUDGET = 2 * 600
-#: Training pictures for what is timed: enough to see what accuracy is lost.
-FEW = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,87 +165,16 @@ def sizes(given: Data, seeds: Sequence[int], nets: Sequence[str], codec: Codec, 
     return rows
 
 
-def speeds(given: Data, quick: bool = False) -> list[Row]:
-    """Whole pipelines against fp32 eager, one thread each."""
+def searched(given: Data, quick: bool = False) -> list[Row]:
+    """The automatic mode, on one thread."""
     torch.set_num_threads(1)
-    rows = []
-    given = replace(given, pictures=given.pictures[:FEW], digits=given.digits[:FEW])
-    for name, kind, keep in (("3 convolutions", Convolutions, 0.375), ("perceptron, 2 × 2048", Wide, 0.25)):
-        base = trained(kind, given, 1 if quick else 2, seed=0)
-        rounds = 1 if quick else 3
-        task = Task(
-            train=Trainer(given, rounds, 1.5e-3, seed=1, teacher=base),
-            data=(given.pictures.numpy(), given.digits.numpy()),
-        )
-        narrow = Structured(keep=keep, rounds=rounds, multiple=8).compress(base, task)
-        fast = Quantizing(threads=1).compress(narrow, task)
-        contenders = {"ours": fast, "eager": base, "ORT fp32": Quantizing(bits=32, threads=1).compress(base, task)}
-        contenders["ORT int8"] = Quantizing(threads=1).compress(base, task)
-        runners = {each: frameworks.of(model).runner(model) for each, model in contenders.items()}
-        runners["compiled"] = frameworks.of(base).runner(base, compiled=True)
-        errors = [
-            error(lambda part, model=model: torch.tensor(frameworks.of(model).predict(model, [part.numpy()])),
-                  given.test_pictures, given.test_digits)
-            for model in (base, fast)
-        ]  # fmt: skip
-        for batch, goal in ((1, 10), (128, 7)):
-            pictures = [given.test_pictures[:batch].numpy()]
-            calls = {each: prepare(pictures) for each, prepare in runners.items()}
-            found = latencies(calls, batch=batch, rounds=3 if quick else 51, warm_up=10, threads=1)
-            eager, ours = found.pop("eager"), found.pop("ours")
-            peers = ", ".join(f"{each} {eager.median / mine.median:.2f}×" for each, mine in found.items())
-            ratio = eager.median / ours.median
-            lost = errors[1] - errors[0]
-            rows.append(
-                Row(
-                    figure=f"{name}, batch {batch}: narrowed + 8 bits in ONNX Runtime against fp32 eager, 1 thread",
-                    goal=f"≥ {goal}× at ≤ 0.5 points lost",
-                    ours=f"{ours.median:.3g} ms ({ours.low:.3g}–{ours.high:.3g}); "
-                    f"error {errors[0]:.2f} → {errors[1]:.2f} %",
-                    peer=f"eager {eager.median:.3g} ms ({eager.low:.3g}–{eager.high:.3g}); {peers}",
-                    ratio=f"{ratio:.1f}×",
-                    met=None if quick else ratio >= goal and lost <= 0.5,
-                )
-            )
-    return rows
-
-
-def automatic(given: Data, quick: bool = False) -> list[Row]:
-    """How long the automatic mode takes to its answer, and what that is worth."""
-    torch.set_num_threads(1)
-    given = replace(given, pictures=given.pictures[:FEW], digits=given.digits[:FEW])
-    base = trained(Convolutions, given, 1 if quick else 2, seed=0)
-    budget, trials = (110.0, 1) if quick else (300.0, None)
-    pictures, digits = given.test_pictures.numpy(), given.test_digits.numpy()
-
-    def right(model: Any) -> np.ndarray:
-        framework = frameworks.of(model)
-        answers = [framework.predict(model, [part]) for part in np.array_split(pictures, max(len(pictures) // 500, 1))]
-        return np.concatenate(answers).argmax(1) == digits
-
-    began = time.monotonic()
-    report = compress(base, data=(given.pictures, given.digits), budget=budget, trials=trials, tolerance=0.005)
-    took = time.monotonic() - began
-    first = next(index for index, each in enumerate(report.tried) if not each.why) + 1
-    before, after = report.before.sizes, report.after.sizes
-    assert before and after
-    errors = [100 * (1 - float(right(model).mean())) for model in (base, report.model)]
-    times = ", ".join(
-        f"{base.median / mine.median:.1f}× at batch {mine.batch}"
-        for base, mine in zip(report.before.latencies, report.after.latencies, strict=True)
+    few = given.few()
+    base = trained(Convolutions, few, 1 if quick else 2, seed=0)
+    learned, unseen = (
+        (few.pictures.numpy(), few.digits.numpy()),
+        (few.test_pictures.numpy(), few.test_digits.numpy()),
     )
-    return [
-        Row(
-            figure=f"automatic mode, 3 convolutions on {given.name}: time to its answer, of {budget:.0f} s, 1 thread",
-            goal="within the budget, at most one step more; ≤ 0.5 points lost on what it chose by",
-            ours=f"{took:.0f} s, {len(report.tried)} pipelines tried, the first that fits after "
-            f"{sum(each.seconds for each in report.tried[:first]):.0f} s; {' → '.join(report.steps)}",
-            peer=f"fp32 eager: {before.zipped / after.zipped:.1f}× smaller zipped, {times}; "
-            f"test error {errors[0]:.2f} → {errors[1]:.2f} %",
-            ratio=f"{took / budget:.2f}",
-            met=None if quick else took <= budget + max(each.seconds for each in report.tried),
-        )
-    ]
+    return automatic(base, f"3 convolutions on {given.name}", learned, unseen, quick)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -258,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true", help="test on a tenth of the training pictures, to choose")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, measures nothing")
-    parser.add_argument("--no-peers", action="store_true", help="measure without nncodec")
+    parser.add_argument("--no-peers", action="store_true", help="measure without nncodec and NNCF/OpenVINO")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON, as make bench reads them")
     asked = parser.parse_args(argv)
     if unknown := set(asked.figures) - set(FIGURES):
@@ -268,9 +195,9 @@ def main(argv: list[str] | None = None) -> int:
     rows: list[Row] = []
     for figure in asked.figures:
         if figure == "speed":
-            rows += speeds(given, asked.quick)
+            rows += speeds(given, asked.quick, peers=not asked.no_peers)
         elif figure == "automatic":
-            rows += automatic(given, asked.quick)
+            rows += searched(given, asked.quick)
         else:
             rows += sizes(given, seeds, [figure], Codec(wanted=not asked.no_peers), asked.quick)
     print(json.dumps([asdict(row) for row in rows]) if asked.json else table(rows, asked.quick))

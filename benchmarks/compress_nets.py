@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,58 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIDE = 28
-#: MNIST's mean and deviation; what is black becomes BLACK.
-MEAN, DEVIATION = 0.1307, 0.3081
-BLACK = -MEAN / DEVIATION
-
-
-@dataclass(frozen=True)
-class Data:
-    """Pictures of digits, and which digit each is; `name` says whose."""
-
-    name: str
-    pictures: Tensor
-    digits: Tensor
-    test_pictures: Tensor
-    test_digits: Tensor
+from .compress_data import BLACK, SIDE, Data, arrays
 
 
 def data(folder: Path | None, *, validate: bool = False, quick: bool = False) -> Data:
-    """MNIST from its four idx files, else scikit-learn's digits at MNIST's size.
-
-    `validate`: a tenth of the training pictures stands for the test pictures, which are not looked at: for choosing.
-    """
-    if folder is None:
-        from sklearn.datasets import load_digits
-
-        found = load_digits()
-        pictures = torch.tensor(found.images / 16, dtype=torch.float32)[:, None]
-        pictures = functional.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear")
-        digits = torch.tensor(found.target)
-        name, at = "scikit-learn's digits", 1300
-        parts = (pictures[:at], digits[:at], pictures[at:], digits[at:])
-    else:
-        name = "MNIST"
-        names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-        raw = [torch.tensor(_idx(folder / f"{each}-ubyte.gz")) for each in names]
-        parts = (raw[0][:, None] / 255, raw[1].long(), raw[2][:, None] / 255, raw[3].long())
-    pictures, digits, test_pictures, test_digits = parts
-    pictures, test_pictures = ((each - MEAN) / DEVIATION for each in (pictures, test_pictures))
-    if quick:
-        pictures, digits = pictures[:1000], digits[:1000]
-    if validate:
-        order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(9))
-        held, kept = order[: len(order) // 10], order[len(order) // 10 :]
-        pictures, digits, test_pictures, test_digits = pictures[kept], digits[kept], pictures[held], digits[held]
-    return Data(name, pictures, digits, test_pictures, test_digits)
-
-
-def _idx(path: Path) -> np.ndarray:
-    raw = gzip.decompress(path.read_bytes())
-    axes = raw[3]
-    shape = np.frombuffer(raw, ">u4", axes, 4).astype(int)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()
+    """See `arrays`, as tensors."""
+    found = arrays(folder, validate=validate, quick=quick)
+    parts = (found.pictures, found.digits, found.test_pictures, found.test_digits)
+    return Data(found.name, *(torch.from_numpy(np.ascontiguousarray(part)) for part in parts))
 
 
 class LeNet300(nn.Module):
