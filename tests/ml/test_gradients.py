@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from torch import nn
 from lepton_jupyter.errors import ConfigError
 from lepton_jupyter.ml import gradients, precision
 from lepton_jupyter.ml.gradients.clipping import AutoClip
+from tests.ml import two_processes
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
 Y = X.sum(1, keepdim=True)
@@ -210,6 +213,22 @@ def test_memory_that_really_runs_out(way: str, repository: Path) -> None:
     line = [sys.executable, "-m", "tests.ml.running_out", way]
     done = subprocess.run(line, cwd=repository, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+def test_processes_that_train_together_do_the_same(tmp_path: Path, repository: Path) -> None:
+    """What is judged are the gradients that all of them share: the mean of theirs."""
+    line = [sys.executable, "-m", "tests.ml.two_processes", str(tmp_path)]
+    done = subprocess.run(line, cwd=repository, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    (one, said, alone), (other, heard, _) = (json.loads((tmp_path / rank).read_text()) for rank in "01")
+    assert one == other
+    assert said == heard
+    assert [line.partition(",")[0] for line in alone] == ["gradients: several processes train together"]
+    assert re.fullmatch(r"gradients: \d+ steps were clipped, .*; 1 step was left out, .*", said[-1])
+    whole, words = two_processes.train(slice(0, 64))  # the batch of both in one process
+    assert words[-1] == said[-1]
+    for mine, theirs in zip(whole, one, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-6)
 
 
 def test_other_modes_are_refused() -> None:

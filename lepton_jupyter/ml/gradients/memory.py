@@ -1,18 +1,15 @@
 """What to do when memory runs out in a step of an unchanged PyTorch loop. In the kernel.
 
-In forward: the outermost module call is made again, in more parts of its batch (splitting.py), or with checkpoints of
-its blocks (checkpointing.py) if it cannot be cut or that was not enough. In backward: what backward needs of the first
-steps, and of each step larger than those before, is kept where it can be let go, with the gradient of the model's
-outputs; then the model's part of the step is made again. From then on all steps are made that way.
+In forward: the outermost module call is made again, in a way that keeps less (ways.py). In backward: what backward
+needs of the first steps, and of each step larger than those before, is kept where it can be let go, with the gradient
+of the model's outputs; then the model's part of the step is made again. From then on all steps are made that way.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import threading
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,23 +17,14 @@ from typing import Any
 import torch
 
 from ..rerunning import buffers_aside, differentiable
-from . import checkpointing, splitting
+from . import splitting
 from .again import Moment, device_of
 from .graphs import leaves_of
 from .telling import Told, steps
+from .ways import Way, Ways
 
 #: Steps of a size after which that size is known to fit: optimizers make their state in the first.
 PROVEN = 2
-
-
-@dataclass
-class _How:
-    """How calls of one module are made."""
-
-    parts: int = 1
-    checkpointed: bool = False
-    fits: int = 0  # numbers in the largest arguments that a whole step was made with
-    times: int = 0  # steps of that size
 
 
 @dataclass
@@ -55,11 +43,9 @@ class Memory:
     """Of one cell."""
 
     def __init__(self, told: Told) -> None:
-        self._told = told
-        self._how: weakref.WeakKeyDictionary[Any, _How] = weakref.WeakKeyDictionary()
+        self._told, self._ways = told, Ways(told)
         self._calls: list[_Call] = []
         self._here = threading.local()
-        self._undo: list[Callable[[], None]] = []
         self._plain_call: Any = None
         self._plain_backward: Any = None
 
@@ -95,8 +81,7 @@ class Memory:
             yield
         finally:
             module.__call__, autograd.backward = own_call, own_backward
-            for undo in reversed(self._undo):
-                undo()
+            self._ways.undo()
 
     def _outermost(self, module: Any) -> bool:
         return (
@@ -109,11 +94,11 @@ class Memory:
         )
 
     def _call(self, module: Any, args: Any, keywords: Any) -> Any:
-        how = self._how.setdefault(module, _How())
+        way = self._ways.of(module)
         while True:
             moment, buffers = Moment(device_of(module)), [(b, b.detach().clone()) for b in module.buffers()]
             try:
-                return self._attempt(module, args, keywords, how, moment)
+                return self._attempt(module, args, keywords, way, moment)
             except RuntimeError as error:
                 if not splitting.out_of_memory(error):
                     raise
@@ -122,20 +107,20 @@ class Memory:
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
-            self._smaller(module, args, keywords, how, failed)
+            self._smaller(module, args, keywords, failed)
 
-    def _attempt(self, module: Any, args: Any, keywords: Any, how: _How, moment: Moment) -> Any:
-        if how.parts > 1:
-            self._told.did("parts", "", lambda count: f"{steps(count, 'made in parts')}, the last in {how.parts}")
+    def _attempt(self, module: Any, args: Any, keywords: Any, way: Way, moment: Moment) -> Any:
+        if way.parts > 1:
+            self._told.did("parts", "", lambda count: f"{steps(count, 'made in parts')}, the last in {way.parts}")
             return splitting.call(
                 module,
                 args,
                 keywords,
-                lambda: how.parts,
-                lambda error: self._smaller(module, args, keywords, how, error),
+                lambda: way.parts,
+                lambda error: self._smaller(module, args, keywords, error),
             )
         size = _size(args, keywords)
-        if size < how.fits or (size == how.fits and how.times >= PROVEN):
+        if size < way.fits or (size == way.fits and way.times >= PROVEN):
             return self._plain_call(module, *args, **keywords)
         call = _Call(module, args, keywords, moment, [])
 
@@ -194,16 +179,16 @@ class Memory:
 
     def _again(self, call: _Call, slopes: list[Any], failed: Exception) -> None:
         """The model's part of a step once more, in a way that keeps less; its gradients are added."""
-        how = self._how[call.module]
+        way = self._ways.of(call.module)
         while True:
-            self._smaller(call.module, call.args, call.keywords, how, failed)
+            self._smaller(call.module, call.args, call.keywords, failed)
             try:
                 self._here.inside = True
                 with call.moment.again(), buffers_aside(call.module):
-                    if how.parts > 1:
+                    if way.parts > 1:
                         output = splitting.call(
-                            call.module, call.args, call.keywords, lambda: how.parts,
-                            lambda error: self._smaller(call.module, call.args, call.keywords, how, error),
+                            call.module, call.args, call.keywords, lambda: way.parts,
+                            lambda error: self._smaller(call.module, call.args, call.keywords, error),
                         )  # fmt: skip
                     else:
                         output = self._plain_call(call.module, *call.args, **call.keywords)
@@ -224,43 +209,17 @@ class Memory:
             return
 
     def _fitted(self, call: _Call) -> None:
-        how, size = self._how[call.module], _size(call.args, call.keywords)
-        how.times = how.times + 1 if size == how.fits else 1
-        how.fits = max(size, how.fits)
+        way, size = self._ways.of(call.module), _size(call.args, call.keywords)
+        way.times = way.times + 1 if size == way.fits else 1
+        way.fits = max(size, way.fits)
 
-    def _smaller(self, module: Any, args: Any, keywords: Any, how: _How, failed: Exception) -> None:
-        """Make calls of `module` in a way that keeps less. Raises `failed` if there is none."""
+    def _smaller(self, *call: Any) -> None:
+        """See `Ways.smaller`, which tries the module: those calls are not outermost ones."""
         self._here.inside, inside = True, getattr(self._here, "inside", False)
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
         try:
-            why = splitting.obstacle(module, args, keywords) if how.parts == 1 else ""
+            self._ways.smaller(*call)
         finally:
             self._here.inside = inside
-        count = splitting.batch_of(args, keywords)
-        name = type(module).__name__
-        if not why and how.parts < count:
-            how.parts = min(how.parts * 2, count)
-            rows = -(-count // how.parts)
-            self._told.say(
-                f"memory ran out in a batch of {count}: {name} takes it in {how.parts} parts of {rows} from now on. "
-                "The loss still sees the whole batch and the gradients are its own; each part runs forward twice"
-            )
-            return
-        why = why or "one example alone is too much"
-        if not how.checkpointed:
-            how.checkpointed = True
-            blocks, undo = checkpointing.apply(module)
-            if blocks:
-                self._undo.append(undo)
-                self._told.say(
-                    f"memory ran out, and {name} cannot take its batch in smaller parts: {why}. Its repeated blocks "
-                    f"({blocks}) keep only their inputs from now on and run again in backward"
-                )
-                return
-        self._told.say(f"memory ran out, and nothing is left to try: {why}; no further repeated blocks in {name}")
-        raise failed
 
 
 def _size(args: Any, keywords: Any) -> int:

@@ -13,6 +13,7 @@ import torch
 
 from .clipping import PERCENTILE, AutoClip
 from .memory import Memory
+from .processes import alike
 from .steps import judged, parameters
 from .telling import Told, steps
 
@@ -30,6 +31,7 @@ class _Care:
         self._told = told
         self._clips = False  # the user does
         self._norms: weakref.WeakKeyDictionary[Any, AutoClip] = weakref.WeakKeyDictionary()
+        self._alike: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
     @contextmanager
     def watching_clips(self) -> Iterator[None]:
@@ -54,10 +56,20 @@ class _Care:
 
         return noting
 
+    def _all_alike(self, optimizer: Any) -> bool:
+        if optimizer not in self._alike:
+            self._alike[optimizer] = alike(optimizer)
+            if not self._alike[optimizer]:
+                self._told.say(
+                    "several processes train together, and not by DistributedDataParallel alone: each sees gradients "
+                    "of its own, so they are left as they are"
+                )
+        return self._alike[optimizer]
+
     def judge(self, optimizer: Any) -> bool:
         """Whether the step may be made. Waits for the device once."""
         gradients = [_numbers(each.grad) for each in parameters(optimizer)]
-        if not gradients:
+        if not gradients or not self._all_alike(optimizer):
             return True
         norm = _norm(gradients)
         if not math.isfinite(norm):
