@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._quiet_cells import Host, quiet
+from .training import trained
 
 
-def found(code: str, what: str, *, space: Sequence[str] = (), seed: int = 0) -> dict[str, Any]:
+def found(
+    code: str, what: str, *, space: Sequence[str] = (), seed: int = 0, training: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """A learning rate (`what` is "lr") or a batch size ("batch") for the cell `code`, by its name. Shows why.
 
-    Raises ConfigError when the cell does not train in a way that is seen, and what the cell raises.
+    The cell trains as `training` says. Raises ConfigError when it does not train in a way that is seen, and what the
+    cell raises.
     """
     host = Host.here("finding")
     from IPython.display import display
 
-    from ..ml.tune import finding, literals
+    from ..ml.tune import batch_size, learning_rate, literals
     from ..ml.tune.trials import Cell
 
     plain = host.shell.transform_cell(code)
@@ -35,16 +40,21 @@ def found(code: str, what: str, *, space: Sequence[str] = (), seed: int = 0) -> 
             seed=seed,
         )
 
+        told: list[str] = []
+
         def run(values: Mapping[str, Any]) -> None:
-            with quiet(host.shell):
+            with quiet(host.shell), trained(training or {}, told.append):
                 cell.probe(values)
 
         os.makedirs(folder, exist_ok=True)
         with host.metering.silent(), host.trial(cell.params, folder), cell.ready():
             if what == "batch":
-                batch = finding.find_batch(lambda size: run({name: size}), meter, first)
-                display({"text/plain": str(batch)}, raw=True)
-                return {name: batch.batch}
-            rate = finding.find_rate(lambda: run({}), meter)
+                batch = batch_size.find_batch(lambda size: run({name: size}), meter, first)
+            else:
+                rate = learning_rate.find_rate(lambda: run({}), meter)
+    sys.stdout.writelines(f"lepton: {line}\n" for line in dict.fromkeys(told))
+    if what == "batch":
+        display({"text/plain": str(batch)}, raw=True)
+        return {name: batch.batch}
     display({"text/plain": str(rate), "text/html": rate._repr_html_()}, raw=True)
     return {name: rate.rate}

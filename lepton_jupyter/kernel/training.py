@@ -24,7 +24,7 @@ def trained(options: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator
             f"--precision, --compile and --gradients need Python 3.10, this host's kernel has {version}",
             hint="Run the cell without them, or give the target another `python`.",
         )
-    with ExitStack() as stack:
+    with _arrivals_aside(), ExitStack() as stack:
         if (mode, compiler) != ("fp32", "off"):
             from ..ml import precision
 
@@ -34,3 +34,17 @@ def trained(options: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator
 
             stack.enter_context(looked_after.around(gradients, tell))
         yield
+
+
+@contextmanager
+def _arrivals_aside() -> Iterator[None]:
+    """After it, nobody waits for frameworks any more that the cell did not import: cells and trials are many."""
+    from ..ml.metrics._arrivals import _Arrival
+
+    before = {id(finder) for finder in sys.meta_path}
+    try:
+        yield
+    finally:
+        sys.meta_path[:] = [
+            finder for finder in sys.meta_path if id(finder) in before or not isinstance(finder, _Arrival)
+        ]

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, LeptonError
 from ._quiet_cells import Host, quiet
+from ._several import led, share_machine, share_threads, stopping
+from .training import trained
 
 if TYPE_CHECKING:
     from ..ml.tune.result import Result
@@ -48,29 +49,36 @@ def tuned(
     worker: int = 0,
     workers: int = 1,
     verbose: bool = False,
+    training: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Run trials of the cell `code`: the best values, and a row for each trial of the study.
 
     Kernel 0 of `workers` begins the study's `run`, tells of all trials, shows the result, and keeps with the job what
-    the best trial wrote; others run trials alone. Raises ConfigError when no trial can end well, MissingDependency.
+    the best trial wrote; others run trials alone, and end with their process. Each trial trains as `training` says.
+    Raises ConfigError when no trial can end well, MissingDependency.
     """
     host = Host.here("tuning")
-    from ..ml.tune import literals
-    from ..ml.tune import space as spaces
-    from ..ml.tune.runner import InTurn
-    from ..ml.tune.study import Plan, Study
-    from ..ml.tune.trials import Cell
+    with ExitStack() as at_end:
+        if worker:
+            at_end.callback(host.shell.ask_exit)
+        from ..ml.tune import literals
+        from ..ml.tune import space as spaces
+        from ..ml.tune.runner import InTurn
+        from ..ml.tune.study import Plan, Study, space_of
+        from ..ml.tune.trials import Cell
 
-    plain = host.shell.transform_cell(code)
-    tree = literals.parsed(plain)
-    chosen = spaces.parse(space) or literals.offered(tree)
-    literals.check(tree, chosen)
-    own = literals.values(tree)
-    first = {name: own.get(name, host.shell.user_ns.get(name)) for name in chosen}
-    plan = Plan(space=chosen, maximize=maximize, sampler=sampler, pruner=prune, trials=trials, seed=seed, first=first)
-    opened = Study(os.path.join(host.staging.root, "studies"), study, plan, worker)
-    runner = InTurn(budget)
-    try:
+        plain = host.shell.transform_cell(code)
+        tree = literals.parsed(plain)
+        folder = os.path.join(host.staging.root, "studies")
+        known = None if space else space_of(folder, study)
+        chosen = spaces.parse(space) or known or literals.offered(tree)
+        literals.check(tree, chosen)
+        own = literals.values(tree)
+        first = {name: own.get(name, host.shell.user_ns.get(name)) for name in chosen}
+        plan = Plan(space=chosen, metric=metric, maximize=maximize, sampler=sampler, pruner=prune, trials=trials,
+                    seed=seed, first=first)  # fmt: skip
+        opened = Study(folder, study, plan, worker)
+        at_end.callback(opened.close)
         cell = Cell(
             code=plain,
             namespace=host.shell.user_ns,
@@ -81,49 +89,59 @@ def tuned(
             seed=seed,
             keep=tuple(out),
         )
-        _share_machine(worker, workers)
-        with host.metering.silent() as send, _stopping(runner), host.trial(cell.params, cell.folder), cell.ready():
-            _share_threads(workers)
-            trials_of = _Trials(opened, cell, host.shell, verbose, send if worker == 0 else None)
-            if worker == 0:
-                trials_of.introduce(opened.begin(run), not space)
-            elif not opened.await_begin(run):
-                raise ConfigError(f"nobody began the study {study!r} in time")
+        runner = InTurn(budget)
+        stops = stopping(runner, opened.stop)
+        share_machine(worker, workers)
+        with host.metering.silent() as send, stops, host.trial(cell.params, cell.folder), cell.ready():
+            share_threads(workers)
+            trials_of = _Trials(opened, cell, host.shell, training or {}, verbose, None if worker else send)
+            if worker:
+                if not opened.await_begin(run):
+                    raise ConfigError(f"nobody began the study {study!r} in time")
+                with led(opened, runner):
+                    runner.run(opened, trials_of.execute, trials_of.told)
+                return {}, []
+            why = "the study's own" if known else "" if space else "the cell's own numbers; --space names others"
+            trials_of.introduce(opened.begin(run), why)
             try:
                 runner.run(opened, trials_of.execute, trials_of.told)
-            except LeptonError:
-                opened.stop()
-                host.show_raised(cell.raised)
+            except BaseException as error:
+                opened.stop(now=True)
+                if isinstance(error, LeptonError):
+                    host.show_raised(cell.raised)
                 raise
-            if worker:
-                return {}, []
             trials_of.await_others(runner)
         result = _result(opened, cell, trials_of, host)
         _leave(result, name, cell, keep)
         _bring_out(out, result, cell, trials_of, host)
         return dict(result.best.params) if result.best else {}, result.rows()
-    finally:
-        opened.close()
 
 
 class _Trials:
     """Runs trials, keeps what the best one left, and tells of all of them: also of those of other kernels."""
 
     def __init__(
-        self, study: Study, cell: Cell, shell: Any, verbose: bool, send: Callable[[dict[str, Any]], None] | None
+        self,
+        study: Study,
+        cell: Cell,
+        shell: Any,
+        training: Mapping[str, Any],
+        verbose: bool,
+        send: Callable[[dict[str, Any]], None] | None,
     ) -> None:
-        self._study, self._cell, self._shell, self._verbose, self._send = study, cell, shell, verbose, send
+        self._study, self._cell, self._shell, self._training = study, cell, shell, training
+        self._verbose, self._send = verbose, send
         self._shown: set[int] = set()
         self._best: Tried | None = None
         self.mine: Tried | None = None  # the best of this kernel's
         self.notes: list[str] = []
 
-    def introduce(self, before: int, by_itself: bool) -> None:
+    def introduce(self, before: int, why: str) -> None:
+        """Tell what is going to be tuned, and `why` that, before it begins."""
         from ..ml.tune.space import words
 
         plan = self._study.plan
-        why = "  (the cell's own numbers; --space names others)" if by_itself else ""
-        _say(f"lepton: tuning {words(plan.space)}{why}")
+        _say(f"lepton: tuning {words(plan.space)}{f'  ({why})' if why else ''}")
         goal = f"{'highest' if plan.maximize else 'lowest'} {self._cell.metric or 'val_loss, or loss'}"
         how = f"{plan.sampler}{f', pruned by {plan.pruner}' if plan.pruner else ''}"
         there = f", {before} of them there already" if before else ""
@@ -133,13 +151,17 @@ class _Trials:
             self._better(each)
 
     def execute(self, number: int, params: dict[str, Any], report: Callable[[float, int], bool]) -> Tried:
-        wanted = report if self._study.plan.pruner else None
-        with quiet(self._shell, self._verbose) as tail:
-            found = self._cell.run(number, params, wanted)
+        wanted, notes = report if self._study.plan.pruner else None, list[str]()
+        try:
+            with quiet(self._shell, self._verbose) as tail, trained(self._training, notes.append):
+                found = self._cell.run(number, params, wanted)
+        except KeyboardInterrupt:
+            self._cell.discard(number)
+            raise
         if tail.text and os.path.isdir(self._cell.folder_of(number)):
             with open(os.path.join(self._cell.folder_of(number), "output.txt"), "w", encoding="utf-8") as file:
                 file.write(tail.text)
-        return found
+        return replace(found, notes=tuple(notes))
 
     def told(self, each: Tried) -> None:
         """A trial of this kernel's has ended."""
@@ -163,11 +185,20 @@ class _Trials:
                 self._tell(each)
 
     def await_others(self, runner: InTurn) -> None:
-        while self._study.others_run():
-            time.sleep(_LOOK)
-            self.show()
+        """Let trials of other kernels come to their end; an interrupt ends them."""
+        self._study.stop(now=runner.interrupted)
+        try:
+            while self._study.others_run():
+                time.sleep(_LOOK)
+                self.show()
+        except KeyboardInterrupt:
+            self._study.stop(now=True)
+            runner.stopping = True
         if runner.stopping:
             self.notes.append("Stopped before all trials were run.")
+        elif lost := self._study.left_alone():
+            trials, them = ("A trial was", "it") if lost == 1 else (f"{lost} trials were", "them")
+            self.notes.append(f"{trials} lost with a kernel; --study {self._study.name} tries {them} again.")
         self.show()
 
     def _better(self, each: Tried) -> None:
@@ -193,6 +224,9 @@ class _Trials:
         if each is self._best:
             best = "   best so far"
         _say(f"{done:>{len(str(total))}}/{total}  {value}  {values}  {each.seconds:.3g} s{best}")
+        if done == 1:  # those of the best trial are told at the end, those of all are in the file
+            for note in each.notes:
+                _say(f"  {note}")
         content: dict[str, Any] = {"values": {}, "loops": [["trial", min(done, total), total]]}
         if self._best is not None and self._best.value is not None:
             named = f"best {self._best.metric}"
@@ -260,42 +294,3 @@ def _bring_out(out: Collection[str], result: Result, cell: Cell, trials: _Trials
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _stopping(runner: InTurn) -> Iterator[None]:
-    """Within, the first interrupt lets the present trial come to its end, the next one ends it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupted(number: int, frame: Any) -> None:
-        if runner.stopping:
-            raise KeyboardInterrupt
-        runner.stopping = True
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _share_machine(worker: int, workers: int) -> None:
-    """Several kernels on one machine: each has a GPU of its own, as far as there are some, and a share of the cores."""
-    if workers < 2 or "torch" in sys.modules or "tensorflow" in sys.modules:
-        return
-    gpus = [entry for entry in os.listdir("/dev") if entry.startswith("nvidia") and entry[6:].isdigit()]
-    if len(gpus) > 1:
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(worker % len(gpus)))
-    os.environ.setdefault("OMP_NUM_THREADS", str(_cores(workers)))
-
-
-def _share_threads(workers: int) -> None:
-    if workers > 1 and "torch" in sys.modules:
-        with suppress(RuntimeError):
-            sys.modules["torch"].set_num_threads(_cores(workers))
-
-
-def _cores(workers: int) -> int:
-    return max(1, (os.cpu_count() or 1) // workers)

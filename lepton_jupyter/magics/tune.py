@@ -96,10 +96,10 @@ def _tune(shell: InteractiveShell, asked: argparse.Namespace, cell: str, line: s
         other.detach, other.kernel = True, f"{kernel}~tune{worker}"
         other.name = f"{asked.name or asked.study}, kernel {worker + 1}"
         there = code(asked, cell, run, worker)
-        send(shell, other, there, magic=magic, imports=_PACKAGES, training=_training(asked), runs=cell)
+        send(shell, other, there, magic=magic, imports=_PACKAGES, runs=cell)
     there = code(asked, cell, run)
     leave = (asked.result, f"{asked.result}_trials", *names(asked.out))
-    send(shell, asked, there, magic=magic, leave=leave, imports=_PACKAGES, training=_training(asked), runs=cell)
+    send(shell, asked, there, magic=magic, leave=leave, imports=_PACKAGES, runs=cell)
 
 
 def checked(asked: argparse.Namespace, cell: str) -> None:
@@ -108,7 +108,9 @@ def checked(asked: argparse.Namespace, cell: str) -> None:
     from ..ml.tune.space import parse
 
     tree = literals.parsed(_plain(cell))
-    literals.check(tree, parse(asked.space) or literals.offered(tree))
+    space = parse(asked.space) or literals.offered(tree)
+    if space or not asked.study:  # a study that is there already knows its own
+        literals.check(tree, space)
     if not asked.result.isidentifier():
         raise ConfigError(f"--as {asked.result}: that is no name of a variable")
     if asked.study and not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", asked.study):
@@ -133,6 +135,7 @@ def code(asked: argparse.Namespace, cell: str, run: str, worker: int = 0) -> str
     options |= {"budget": parse_duration(asked.budget)} if asked.budget else {}
     options |= {"out": names(asked.out)} if asked.out and not worker else {}
     options |= {"worker": worker, "workers": asked.parallel} if asked.parallel > 1 else {}
+    options |= {"training": training} if (training := _training(asked)) else {}
     said = "".join(f",\n    {option}={value!r}" for option, value in options.items())
     left = "" if worker else f"{asked.result}, {asked.result}_trials = "
     return (
@@ -147,12 +150,18 @@ def _find(shell: InteractiveShell, asked: argparse.Namespace, cell: str, line: s
     tree = literals.parsed(_plain(cell))
     if asked.find == "batch":
         literals.batch_name(tree, asked.space)
+        if asked.gradients != "off":
+            raise ConfigError(
+                "--find batch looks for the size at which memory runs out; with --gradients auto a step goes on there",
+                hint="Leave out --gradients while you look for a batch size.",
+            )
+    training = f"    training={_training(asked)!r},\n" if _training(asked) else ""
     said = (
         f"# find {asked.find}\nfrom lepton_jupyter.kernel.finding import found as _found\n{asked.result} = _found(\n"
-        f"    {cell!r},\n    {asked.find!r},\n    space={asked.space!r},\n    seed={asked.seed},\n)"
+        f"    {cell!r},\n    {asked.find!r},\n    space={asked.space!r},\n    seed={asked.seed},\n{training})"
     )
     magic = f"%lepton_tune {line}"
-    send(shell, asked, said, magic=magic, leave=(asked.result,), training=_training(asked), runs=cell)
+    send(shell, asked, said, magic=magic, leave=(asked.result,), runs=cell)
 
 
 def _last_cell(shell: InteractiveShell) -> str:

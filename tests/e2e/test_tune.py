@@ -48,6 +48,11 @@ def newest(tmp_path: Path) -> Job:
         store.close()
 
 
+def pid(notebook: LiveNotebook) -> int:
+    """Of the remote kernel."""
+    return int(notebook.text("%%lepton_train\nimport os\nprint(os.getpid())").splitlines()[-1])
+
+
 def until(wanted: Callable[[], bool]) -> None:
     end = time.monotonic() + 40
     while not wanted():
@@ -111,9 +116,36 @@ def test_kernels_share_a_study(notebook: LiveNotebook, tmp_path: Path) -> None:
     said = notebook.text(f"%%lepton_tune --parallel 2 --trials 12 --metric score --minimize\n{cell}")
     assert "for the lowest score" in said
     assert "12 trials; the best score is 0, with x = 1 (trial 1)" in said
-    runs = [path.name.split("-")[1] for path in tmp_path.glob("pid-*")]
-    assert len(set(runs)) == 2
+    own = pid(notebook)
+    runs = {int(path.name.split("-")[1]) for path in tmp_path.glob("pid-*")}
+    assert len(runs) == 2
+    assert own in runs
+    until(lambda: not any(psutil.pid_exists(each) for each in runs - {own}))
     assert notebook.text("print(best, len(best_trials))") == "{'x': 1.0} 12\n"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_other_kernels_end_with_the_first(notebook: LiveNotebook, tmp_path: Path, how: str) -> None:
+    mark = f"Path('{tmp_path}', f'pid-{{os.getpid()}}').touch()"
+    cell = f"import os, time\nfrom pathlib import Path\nx = 1.0\n{mark}\ntime.sleep(99)"
+    own = pid(notebook)
+    notebook.text(f"%%lepton_tune --parallel 2 --study long --metric x --minimize --detach\n{cell}")
+
+    def begun() -> list[int]:
+        return [int(path.name.split("-")[1]) for path in tmp_path.glob("pid-*")]
+
+    until(lambda: len(begun()) == 2)
+    (other,) = (each for each in begun() if each != own)
+    if how == "killed":
+        os.kill(own, signal.SIGKILL)
+    else:
+        os.kill(own, signal.SIGINT)
+        time.sleep(1.5)
+        assert psutil.pid_exists(other)  # the trials that run may come to their end
+        os.kill(own, signal.SIGINT)
+        job = newest(tmp_path).job_id
+        assert "no trial came to its end" in re.sub(r"\x1b\[[\d;]*m", "", notebook.failure(f"%lepton_attach {job}"))
+    until(lambda: not psutil.pid_exists(other))
 
 
 def test_a_study_goes_on_after_its_kernel_was_killed_and_stops_when_asked(

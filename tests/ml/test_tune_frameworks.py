@@ -11,7 +11,7 @@ import pytest
 
 from lepton_jupyter.errors import ConfigError
 from lepton_jupyter.ml.metrics import Meter, watch
-from lepton_jupyter.ml.tune import finding
+from lepton_jupyter.ml.tune import batch_size, learning_rate
 from lepton_jupyter.ml.tune.runner import InTurn
 from lepton_jupyter.ml.tune.space import Range
 from lepton_jupyter.ml.tune.study import Plan, Study, Tried
@@ -91,7 +91,7 @@ def test_keras_tells_val_loss_and_its_model_begins_anew(
     assert int(model.optimizer.iterations) == 0
 
     with cell.ready():
-        rate = finding.find_rate(lambda: cell.probe({}), meter)
+        rate = learning_rate.find_rate(lambda: cell.probe({}), meter)
     assert 1e-3 < rate.rate < rate.most <= 10
     assert "<svg" in rate._repr_html_()
     assert all(np.array_equal(now, then) for now, then in zip(model.get_weights(), before, strict=True))
@@ -111,8 +111,8 @@ def test_torch_tells_its_loss_and_its_module_begins_anew(
     assert net.weight.grad is None
 
     with cell.ready():
-        rate = finding.find_rate(lambda: cell.probe({}), meter)
-        sizes = finding.find_batch(lambda size: cell.probe({"batch": size}), meter, 8)
+        rate = learning_rate.find_rate(lambda: cell.probe({}), meter)
+        sizes = batch_size.find_batch(lambda size: cell.probe({"batch": size}), meter, 8)
     assert 1e-3 < rate.rate < rate.most <= 10
     assert [size for size, _, _ in sizes.rows][:3] == [8, 16, 32]
     assert sizes.batch in [size for size, speed, _ in sizes.rows if speed]
@@ -127,17 +127,17 @@ def test_memory_that_runs_out_ends_the_search_for_a_batch(meter: Meter, names: d
     code = TORCH.replace("for epoch", "if batch > 16:\n    raise MemoryError('full')\nfor epoch")
     cell = Cell(code=code, namespace=names, meter=meter, folder=str(tmp_path))
     with cell.ready():
-        found = finding.find_batch(lambda size: cell.probe({"batch": size}), meter, 8)
+        found = batch_size.find_batch(lambda size: cell.probe({"batch": size}), meter, 8)
         assert found.rows[-1] == (32, None, "out of memory: MemoryError")
         assert found.batch <= 16
         with pytest.raises(ConfigError, match="a batch of 32: out of memory"):
-            finding.find_batch(lambda size: cell.probe({"batch": size}), meter, 32)
+            batch_size.find_batch(lambda size: cell.probe({"batch": size}), meter, 32)
 
 
 def test_a_cell_that_does_not_train_has_no_rate(meter: Meter, names: dict[str, Any], tmp_path: Path) -> None:
     cell = Cell(code="lr = 1", namespace=names, meter=meter, folder=str(tmp_path))
     with cell.ready(), pytest.raises(ConfigError, match="made 0 steps"):
-        finding.find_rate(lambda: cell.probe({}), meter)
+        learning_rate.find_rate(lambda: cell.probe({}), meter)
     points = [(10.0**each, 1.0 + each) for each in range(-6, 2)]
     with pytest.raises(ConfigError, match="did not fall"):
-        finding.judged(points)
+        learning_rate.judged(points)

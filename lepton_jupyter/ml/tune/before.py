@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ...errors import ConfigError
+
 Restore = Callable[[], Any]
 
 
@@ -38,15 +40,19 @@ class Before:
 
 
 def _restorers(value: Any) -> Iterator[Restore]:
-    torch, keras = sys.modules.get("torch"), sys.modules.get("keras")
+    torch, keras, tensorflow = (sys.modules.get(name) for name in ("torch", "keras", "tensorflow"))
     if type(value) in (list, dict, set):
         yield _container(value)
     elif torch is not None and isinstance(value, torch.nn.Module):
         yield _module(value)
     elif torch is not None and isinstance(value, torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler):
         yield _stateful(value)
-    elif keras is not None and isinstance(value, keras.Model):
+    elif torch is not None and isinstance(value, torch.Tensor) and value.is_leaf and value.requires_grad:
+        yield _weight(value)
+    elif keras is not None and isinstance(value, keras.layers.Layer | keras.optimizers.Optimizer):
         yield _keras(value)
+    elif tensorflow is not None and isinstance(value, tensorflow.Variable):
+        yield _variable(value)
 
 
 def _container(value: Any) -> Restore:
@@ -75,18 +81,47 @@ def _stateful(value: Any) -> Restore:
     return lambda: value.load_state_dict(copy.deepcopy(state))
 
 
-def _keras(model: Any) -> Restore:
-    optimizer = getattr(model, "optimizer", None)
-    owners = [owner for owner in (model, optimizer) if owner is not None]
-    kept = {id(each): each.numpy() for owner in owners for each in owner.variables}
+def _weight(tensor: Any) -> Restore:
+    data = tensor.detach().clone()
 
     def restore() -> None:
-        for each in (variable for owner in owners for variable in owner.variables):
-            value = kept.get(id(each))
-            # What came since are an optimizer's slots, which begin as zeros.
-            each.assign(each.numpy() * 0 if value is None else value)
+        tensor.data.copy_(data)
+        tensor.grad = None
 
     return restore
+
+
+def _variable(variable: Any) -> Restore:
+    value = variable.numpy()
+    return lambda: variable.assign(value)
+
+
+def _keras(owner: Any) -> Restore:
+    """Of a model, with its optimizer, a layer, or an optimizer."""
+    optimizer = getattr(owner, "optimizer", None)
+    owners = [each for each in (owner, optimizer) if each is not None]
+    kept = {id(variable): variable.numpy() for each in owners for variable in each.variables}
+
+    def restore() -> None:
+        for each in owners:
+            for variable in each.variables:
+                value = kept.get(id(variable))
+                variable.assign(_slot(each, variable) if value is None else value)
+
+    return restore
+
+
+def _slot(owner: Any, variable: Any) -> Any:
+    """What a variable began with that came since: an optimizer makes its own at its first step. Raises ConfigError."""
+    import numpy
+
+    if not hasattr(owner, "apply_gradients"):
+        raise ConfigError(
+            f"{type(owner).__name__} {owner.name!r} got its weights in a trial: no other can begin with the same ones",
+            hint="Give it its shape where it is made, by a keras.Input or build(…), or make it in this cell.",
+        )
+    began = getattr(owner, "initial_accumulator_value", 0.0) if "accumulator" in variable.path else 0.0
+    return numpy.full(variable.shape, began)
 
 
 def seed(number: int) -> None:

@@ -94,7 +94,8 @@ class Result:
         if self.importance:
             shares = ", ".join(f"{name} {value:.0%}" for name, value in self.importance.items())
             said.append(f"what matters: {shares}")
-        return ["; ".join(said) + ".", *self.notes]
+        trained = [f"In the best trial: {note}." for note in (self.best.notes if self.best else ())]
+        return ["; ".join(said) + ".", *trained, *self.notes]
 
     def __str__(self) -> str:
         table = self.table(_ROWS)

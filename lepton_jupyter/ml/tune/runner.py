@@ -33,6 +33,8 @@ class InTurn:
     def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
         self.stopping = False  # set by whoever wants it to end after the present trial
+        self.interrupted = False  # the present trial was ended by KeyboardInterrupt
+        self.busy = False  # a trial runs
 
     def run(self, study: Study, execute: Execute, told: Callable[[Tried], None]) -> None:
         until = None if self._seconds is None else time.monotonic() + self._seconds
@@ -43,18 +45,22 @@ class InTurn:
             if trial is None:
                 return
             params, number = dict(trial.params), trial.number
+            self.busy = True
             try:
                 found = execute(number, params, lambda value, count: study.report(trial, value, count))  # noqa: B023
-            except (NoMetric, KeyboardInterrupt) as error:
-                words = error.message if isinstance(error, NoMetric) else "interrupted"
-                found = Tried(number=number, params=params, state="failed", error=words.splitlines()[0])
+            except KeyboardInterrupt:
+                study.drop(trial)
+                self.stopping = self.interrupted = True
+                break
+            except NoMetric as error:
+                found = Tried(number=number, params=params, state="failed", error=error.message.splitlines()[0])
                 study.tell(trial, found)
                 told(found)
-                if isinstance(error, KeyboardInterrupt):
-                    return
                 if not ended_well:
                     raise
                 continue
+            finally:
+                self.busy = False
             study.tell(trial, found)
             told(found)
             ended_well = ended_well or found.state != "failed"
@@ -63,7 +69,7 @@ class InTurn:
                 hint = _FIRST if found.traceback else "The metric has to be a finite number in at least some trials."
                 raise ConfigError(f"all {len(failures)} trials failed, each with {failures[0]}", hint=hint)
         if self.stopping:
-            study.stop()
+            study.stop(now=self.interrupted)
 
 
 _FIRST = "What the first one raised is above."

@@ -6,19 +6,17 @@ it is opened by its name again: trials whose kernel has died are tried once more
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import math
 import os
 import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
+from ._presence import Presence, turn
 from .samplers import grid, optuna, pruner, quiet, sampler
 from .space import Space, Value, parse, words
 
@@ -40,6 +38,7 @@ class Tried:
     traceback: str = ""
     reports: Mapping[int, float] = field(default_factory=dict)
     began: float = 0.0  # seconds since the epoch
+    notes: Sequence[str] = ()  # what was said of how it trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,7 @@ class Plan:
     """What a study is about. All that work on it say the same."""
 
     space: Space
+    metric: str = ""  # "" is the usual one
     maximize: bool = False
     sampler: str = "tpe"
     pruner: str = ""  # "" prunes nothing
@@ -71,7 +71,7 @@ class Study:
 
         self._file = JournalFile(os.path.join(self.path, "journal"))
         try:
-            with self._turn(), quiet():
+            with turn(self.path), quiet():
                 self._study = package.create_study(
                     storage=package.storages.JournalStorage(self._file),
                     study_name=name,
@@ -86,16 +86,15 @@ class Study:
         except BaseException:
             self._file.close()
             raise
-        self._worker = uuid.uuid4().hex[:12]
-        self._alive = open(self._place(self._worker), "w")
-        fcntl.flock(self._alive, fcntl.LOCK_EX)
+        self._presence = Presence(self.path)
+        self._worker = self._leader = self._presence.worker
 
     def begin(self, run: str) -> int:
         """One run of this study begins, `run` is its mark: trials of dead kernels go back, a grid is laid out.
 
         Returns how many trials there are already. Others that work on it wait for the mark by `await_begin`.
         """
-        with self._turn(), quiet():
+        with turn(self.path), quiet():
             self._give_back()
             tried = self._ended()
             if not tried and self.plan.first and self._fits(self.plan.first):
@@ -103,8 +102,9 @@ class Study:
             if self.plan.sampler == "grid":
                 for params in grid(self.plan.space)[: self.plan.trials]:
                     self._study.enqueue_trial(params, skip_if_exists=True)
-            self._study.set_user_attr("run", run)
             self._study.set_user_attr("stop", "")
+            self._study.set_user_attr("leader", self._worker)
+            self._study.set_user_attr("run", run)
         return len(tried)
 
     def await_begin(self, run: str, seconds: float = 300.0) -> bool:
@@ -114,11 +114,12 @@ class Study:
             if time.monotonic() > until:
                 return False
             time.sleep(0.1)
+        self._leader = str(self._study.user_attrs["leader"])
         return True
 
     def next(self) -> Trial | None:
         """The next trial, with its values in `params`; None when there are enough, or it was stopped."""
-        with self._turn(), quiet():
+        with turn(self.path), quiet():
             if self.stopped or len(self._counted()) >= self._most():
                 return None
             trial: Trial = self._study.ask()
@@ -140,6 +141,7 @@ class Study:
         """A trial has ended. The disk has it on return."""
         about = {"metric": outcome.metric, "seconds": outcome.seconds}
         about |= {"error": outcome.error, "traceback": outcome.traceback} if outcome.error else {}
+        about |= {"notes": list(outcome.notes)} if outcome.notes else {}
         with quiet():
             trial.set_user_attr("about", about)
             if outcome.state == "complete":
@@ -149,13 +151,28 @@ class Study:
                 self._study.tell(trial, state=state)
         self._file.sync()
 
-    def stop(self) -> None:
-        """Nobody shall begin another trial."""
-        self._study.set_user_attr("stop", "stop")
+    def drop(self, trial: Trial) -> None:
+        """A trial was ended before its time: it does not count, and is tried again when the study goes on."""
+        with turn(self.path), quiet():
+            self._lose(trial)
+
+    def stop(self, now: bool = False) -> None:
+        """Nobody begins another trial after this; with `now`, those that run shall end."""
+        with turn(self.path):
+            self._study.set_user_attr("stop", "now" if now else "stop")
 
     @property
     def stopped(self) -> bool:
         return bool(self._study.user_attrs.get("stop"))
+
+    @property
+    def over(self) -> bool:
+        """Whether this kernel's trial shall end: all shall, or the kernel that began the run has gone."""
+        return self._study.user_attrs.get("stop") == "now" or not self._presence.lives(self._leader)
+
+    def left_alone(self) -> int:
+        """How many trials a kernel has begun and died in; `begin` has them tried again."""
+        return sum(not self._presence.lives(worker) for worker in self._running().values())
 
     def tried(self) -> list[Tried]:
         """All trials that have ended, as they began."""
@@ -163,8 +180,12 @@ class Study:
 
     def others_run(self) -> bool:
         """Whether a trial of another living kernel goes on."""
+        return any(worker != self._worker and self._presence.lives(worker) for worker in self._running().values())
+
+    def _running(self) -> dict[Any, str]:
+        """Trials that have begun and not ended, and by whom."""
         running = self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,))
-        return any(self._lives(trial) for trial in running if trial.user_attrs.get("worker") != self._worker)
+        return {trial.number: str(trial.user_attrs.get("worker", "")) for trial in running}
 
     def best(self) -> Tried | None:
         """The best trial that has come to its end."""
@@ -194,48 +215,39 @@ class Study:
 
     def close(self) -> None:
         """This kernel works on it no longer."""
-        self._alive.close()
-        os.unlink(self._place(self._worker))
+        self._presence.close()
         self._file.close()
 
     def _check(self) -> None:
         """What the file says the study is about must be what the plan says."""
-        about = {"space": words(self.plan.space), "direction": "maximize" if self.plan.maximize else "minimize"}
+        plan = self.plan
+        about = {
+            "space": words(plan.space),
+            "direction": "maximize" if plan.maximize else "minimize",
+            "metric": plan.metric or "val_loss, or loss",
+        }
         known = self._study.user_attrs.get("about")
         if known is None:
             self._study.set_user_attr("about", json.dumps(about))
             return
         before = json.loads(known)
-        for what in about:
+        for what in before:
             if before[what] != about[what]:
                 raise ConfigError(
                     f"the study {self.name!r} has another {what}: {before[what]}, not {about[what]}",
-                    hint="Another --study begins a new one; the same --space and direction go on with this one.",
+                    hint=f"Another --study begins a new one; the same {what} goes on with this one.",
                 )
 
     def _give_back(self) -> None:
         for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
-            if not self._lives(trial):
-                self._study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
-                self._study.tell(trial.number, state=self._states.FAIL)
-                if set(trial.params) == set(self.plan.space):
-                    self._study.enqueue_trial(trial.params)
+            if not self._presence.lives(str(trial.user_attrs.get("worker", ""))):
+                self._lose(trial)
 
-    def _lives(self, trial: Any) -> bool:
-        """Whether the kernel that runs it holds its lock still."""
-        place = self._place(str(trial.user_attrs.get("worker", "")))
-        try:
-            with open(place, "r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(place)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
-
-    def _place(self, worker: str) -> str:
-        return os.path.join(self.path, f"worker-{worker}")
+    def _lose(self, trial: Any) -> None:
+        self._study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
+        self._study.tell(trial.number, state=self._states.FAIL)
+        if set(trial.params) == set(self.plan.space):
+            self._study.enqueue_trial(dict(trial.params))
 
     def _counted(self) -> list[Any]:
         running = (self._states.COMPLETE, self._states.PRUNED, self._states.FAIL, self._states.RUNNING)
@@ -253,16 +265,12 @@ class Study:
             return False
         return all(name in params and domain.has(params[name]) for name, domain in self.plan.space.items())
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Others that work on this study wait; for what is read and then written."""
-        with open(os.path.join(self.path, "turn"), "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
 
 def space_of(folder: str, name: str) -> dict[str, Any] | None:
-    """The space of a study that is there already, so that it need not be said again; None if there is none."""
+    """The space of a study that is there already, so that it need not be said again; None if there is none.
+
+    Raises MissingDependency.
+    """
     path = os.path.join(folder, name, "journal")
     if not os.path.exists(path):
         return None
@@ -295,4 +303,5 @@ def _tried(trial: Any) -> Tried:
         traceback=about.get("traceback", ""),
         reports=dict(trial.intermediate_values),
         began=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
+        notes=tuple(about.get("notes", ())),
     )

@@ -25,6 +25,10 @@ class Pruned(BaseException):
     """A trial is not worth its end."""
 
 
+class Enough(BaseException):
+    """A probe has seen what it wanted. All is put back then; what the cell did to the world outside, it has done."""
+
+
 @dataclass
 class Trace:
     """Losses of single steps: sums, which stay on their device, of runs of steps that grow with their number."""

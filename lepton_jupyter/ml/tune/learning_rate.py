@@ -1,10 +1,7 @@
-"""A learning rate and a batch size for a cell, found by running a part of it as a probe.
+"""A learning rate for a cell, by the range test of Smith (2017, arXiv 1506.01186). Runs in the kernel.
 
-Runs in the kernel. The probe ends the cell by an exception that no ``except Exception`` takes for its own, and all is
-put back as it was; what the cell does to the world outside, such as writing files, it has done.
-
-The learning rate by the range test of Smith (2017, arXiv 1506.01186): it grows with each step, and the loss, smoothed,
-falls fastest where it is about right and goes up where it is too large.
+The cell runs with a rate that grows with each step. The loss, smoothed, falls fastest where the rate is about right,
+and goes up where it is too large.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ import inspect
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +20,7 @@ from typing import Any
 from ...errors import ConfigError
 from ..metrics import Listener, Meter
 from . import plots
+from .watching import Enough
 
 #: The range of rates, steps of the test, steps that are too few, the weight of what was in the smoothed loss.
 LOW, HIGH, STEPS, FEWEST, SMOOTH = 1e-6, 10.0, 120, 15, 0.9
@@ -31,12 +28,6 @@ LOW, HIGH, STEPS, FEWEST, SMOOTH = 1e-6, 10.0, 120, 15, 0.9
 _WORSE = 3.0
 #: A loss that falls by less, as a share of what it was, has not fallen.
 _FALL = 0.02
-#: Of a batch size: steps to warm up, to measure, seconds that are enough; how much faster is worth doubling.
-_WARM, _MEASURED, _LONG, _WORTH = 3, 8, 4.0, 1.1
-
-
-class Enough(BaseException):
-    """The probe has seen what it wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,25 +49,10 @@ class FoundRate:
         return f"<p>{escape(str(self))}</p>{picture}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundBatch:
-    """`batch` is the best size; `rows` are (size, examples a second; None: it did not fit, why)."""
-
-    batch: int
-    rows: Sequence[tuple[int, float | None, str]]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{size:>8}  {f'{rate:,.0f} examples/s' if rate else ''}  {why}".rstrip() for size, rate, why in self.rows
-        ]
-        return "\n".join([f"batch size {self.batch}", *lines])
-
-
 def find_rate(run: Callable[[], Any], meter: Meter, steps: int = STEPS) -> FoundRate:
     """Run the cell with a growing rate; once more if it has too few steps to get through the whole range.
 
-    `run` runs it and puts all back. Raises ConfigError when no optimizer of PyTorch's and no `fit` of Keras' made
-    enough steps, or no loss fell.
+    `run` runs it and puts all back. Raises ConfigError when no optimizer made enough steps, or no loss fell.
     """
     losses, ended = _raised(run, meter, steps)
     if ended and FEWEST <= len(losses) < steps:
@@ -85,7 +61,7 @@ def find_rate(run: Callable[[], Any], meter: Meter, steps: int = STEPS) -> Found
     if len(losses) < FEWEST:
         raise ConfigError(
             f"the cell made {len(losses)} steps that tell their loss, and {FEWEST} are the least",
-            hint="It has to train with an optimizer of PyTorch, or with Keras' fit. A cell of few steps: more epochs.",
+            hint="It has to make the optimizer, PyTorch's or Keras', that it trains with. A short cell: more epochs.",
         )
     return judged([(rate_of(step, steps), loss) for step, loss in enumerate(losses)])
 
@@ -137,6 +113,7 @@ class _RateProbe(Listener):
         self.losses: list[float] = []
         self._mean, self._lowest = 0.0, math.inf
         self._relative: dict[int, list[float]] = {}  # of each optimizer: its groups' rates, against the first's
+        self._of_tapes: list[Any] = []  # optimizers of Keras whose steps the cell writes itself
 
     @property
     def rate(self) -> float:
@@ -149,7 +126,7 @@ class _RateProbe(Listener):
             from torch.optim.optimizer import register_optimizer_step_pre_hook
 
             handle = register_optimizer_step_pre_hook(self._before_step)
-        undo = _keras_callback(self._keras) if "keras" in sys.modules else None
+        undo = _watch_keras(self._keras, self._before_apply) if "keras" in sys.modules else None
         self._meter.listener = self
         try:
             yield
@@ -161,10 +138,13 @@ class _RateProbe(Listener):
                 undo()
 
     def stepped(self) -> None:
-        source = self._meter.sources.get("torch")
+        source = self._meter.sources.get("torch") or self._meter.sources.get("tape")
         loss = source().get("loss") if source is not None else None
-        if loss is not None:
-            self._take(float(loss))
+        if loss is None:
+            return
+        self._take(float(loss))
+        for optimizer in self._of_tapes:
+            self._set(optimizer)
 
     def _take(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -185,6 +165,23 @@ class _RateProbe(Listener):
         for group, share in zip(groups, self._relative[id(optimizer)], strict=False):
             group["lr"] = self.rate * share
 
+    def _before_apply(self, optimizer: Any) -> None:
+        """Gradients are about to be applied; in a compiled step this runs when it is traced, before its first run."""
+        if "keras" in self._meter.sources:  # `fit`: its callback sets the rate
+            return
+        if not any(each is optimizer for each in self._of_tapes):
+            self._of_tapes.append(optimizer)
+            self._set(optimizer)
+
+    def _set(self, optimizer: Any) -> None:
+        try:
+            optimizer.learning_rate = self.rate
+        except TypeError:
+            raise ConfigError(
+                "the learning rate follows a schedule, which cannot be raised step by step",
+                hint="Give the optimizer a number while you look for one: Adam(learning_rate=1e-3).",
+            ) from None
+
     def _keras(self) -> Any:
         import keras
 
@@ -195,7 +192,7 @@ class _RateProbe(Listener):
                 self._sum, self._batches = 0.0, 0
 
             def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                self.model.optimizer.learning_rate = probe.rate
+                probe._set(self.model.optimizer)
 
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 if logs and "loss" in logs:  # the mean of this epoch's batches so far
@@ -206,12 +203,14 @@ class _RateProbe(Listener):
         return Probe()
 
 
-def _keras_callback(make: Callable[[], Any]) -> Callable[[], None]:
-    """Have every `fit` call one callback more, first of all; returns what takes it away again."""
+def _watch_keras(make: Callable[[], Any], before_apply: Callable[[Any], None]) -> Callable[[], None]:
+    """Have every `fit` call one callback more, first of all, and `before_apply` told of every step that is written by
+    hand on TensorFlow; returns what takes it away again."""
     import keras
 
     owner: Any = next(each for each in keras.Model.__mro__ if "fit" in vars(each))
-    fit = owner.fit
+    base: Any = next(each for each in keras.optimizers.Optimizer.__mro__ if "apply" in vars(each))
+    fit, apply = owner.fit, base.apply
     signature = inspect.signature(fit)
 
     @functools.wraps(fit)
@@ -223,89 +222,22 @@ def _keras_callback(make: Callable[[], Any]) -> Callable[[], None]:
         return fit(*given.args, **given.kwargs)
 
     owner.fit = probed
-    return lambda: setattr(owner, "fit", fit)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
 
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        @functools.wraps(apply)
+        def announced(self: Any, *args: Any, **options: Any) -> Any:
+            with tf.init_scope():
+                before_apply(self)
+            return apply(self, *args, **options)
 
-def find_batch(run: Callable[[int], Any], meter: Meter, first: int, most: int = 1 << 16) -> FoundBatch:
-    """Run the cell's first steps with ever larger batches; `run` is given the size. Raises ConfigError.
+        base.apply = announced
 
-    The best is the smallest of those that are nearly as fast, in examples a second, as the fastest; none beyond what
-    fits into memory.
-    """
-    rows: list[tuple[int, float | None, str]] = []
-    size, idle = first, 0
-    while size <= most and idle < 2:
-        probe = _SpeedProbe(meter)
-        meter.listener = probe
-        why = ""
-        try:
-            run(size)
-            why = "the cell ended after so few steps" if probe.rate is None else ""
-        except Enough:
-            pass
-        except BaseException as error:
-            if not _is_memory(error):
-                raise
-            rows.append((size, None, f"out of memory: {type(error).__name__}"))
-            break
-        finally:
-            meter.listener = None
-        if probe.rate is None:
-            rows.append((size, None, "all the data at once" if probe.whole else why))
-            break
-        fastest = max((rate for _, rate, _ in rows if rate), default=0.0)
-        speed = probe.rate * size
-        rows.append((size, speed, ""))
-        idle = 0 if speed > _WORTH * fastest else idle + 1
-        size *= 2
-    fit = [(size, rate) for size, rate, _ in rows if rate]
-    if not fit:
-        raise ConfigError(
-            f"a batch of {first}: {rows[0][2] if rows else 'nothing was run'}; nothing can be said",
-            hint=f"The cell has to make more than {_WARM + 1} steps with it, told by PyTorch's or Keras' optimizers.",
-        )
-    fastest = max(rate for _, rate in fit)
-    return FoundBatch(batch=next(size for size, rate in fit if rate * _WORTH >= fastest), rows=rows)
+    def undo() -> None:
+        owner.fit, base.apply = fit, apply
 
-
-class _SpeedProbe(Listener):
-    """Times some steps, then ends the cell. `rate`: steps a second; `whole`: a step takes all data."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter, self._at, self._took = meter, 0.0, list[float]()
-        self.rate: float | None = None
-        self.whole = False
-
-    def stepped(self) -> None:
-        meter = self._meter
-        meter.due = meter.steps <= _WARM  # to know the loops
-        if meter.steps < _WARM:
-            return
-        if meter.steps == _WARM:
-            _wait()
-            loops = meter.around()
-            self.whole = len(loops) > 1 and loops[-1].total <= 1
-        else:
-            if meter.steps >= _WARM + _MEASURED:
-                _wait()
-            self._took.append(max(time.monotonic() - self._at, 1e-9))
-            self.rate = 1 / statistics.median(self._took)
-        self._at = time.monotonic()
-        if self.whole or meter.steps >= _WARM + _MEASURED or sum(self._took) > _LONG:
-            raise Enough
-
-
-def _wait() -> None:
-    """Until a GPU has done what it was given."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-
-
-def _is_memory(error: BaseException) -> bool:
-    name = type(error).__name__
-    known = isinstance(error, MemoryError) or name in ("OutOfMemoryError", "ResourceExhaustedError")
-    return known or (isinstance(error, RuntimeError) and "out of memory" in str(error))
+    return undo
 
 
 def _two(value: float) -> float:
