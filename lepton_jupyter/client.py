@@ -118,6 +118,16 @@ class AgentClient:
             self._outbox.put(message)
         return future
 
+    def execute(self, job_id: str, *buffers: bytes, **fields: Any) -> Future[Answer]:
+        """Have a job queued, and its events handed over from the first one on until `unfollow`: one request for both.
+
+        The future holds an answer once the job is queued, or why it is not: then it is to be unfollowed.
+        """
+        with self._lock:
+            self._followed[job_id] = 0
+            self._active.add(job_id)
+        return self.send("execute", *buffers, job=job_id, follow=True, **fields)
+
     def follow(self, job_id: str, after: int = 0) -> Future[Answer]:
         """Have the events of a job with seq > `after` handed over, from now until `unfollow`.
 
@@ -217,8 +227,9 @@ class AgentClient:
             outbox = self._outbox = _Outbox()
             repeated = [message for message, _ in self._pending.values() if message.kind not in ("attach", "watch")]
             number = {message.fields["job"]: n for n, (message, _) in self._pending.items() if message.kind == "attach"}
-            for job_id, after in self._followed.items():
-                fields = {"job": job_id, "after": after, "n": number.get(job_id, 0)}
+            following = {message.fields["job"] for message in repeated if message.fields.get("follow")}
+            for job_id in self._followed.keys() - following:
+                fields = {"job": job_id, "after": self._followed[job_id], "n": number.get(job_id, 0)}
                 repeated.append(Message("attach", fields))
             watches = [n for n, (message, _) in self._pending.items() if message.kind == "watch"]
             if self._samplers or watches:  # the newest word counts, and answers those before

@@ -10,7 +10,7 @@ so neither the agent nor the link ever parses a 50 MB output.
 kind       way  fields [buffers]
 ========== ==== ======================================================================================
 hello      down protocol, client
-execute    down n, job, name, allow_stdin, execution_count [code]
+execute    down n, job, name, allow_stdin, execution_count, follow: whether as by attach after 0 [code]
 attach     down n, job, after: send the job's events with seq > after, then follow
 detach     down n, job
 interrupt  down n, job

@@ -1,4 +1,4 @@
-"""One end of a link on the host: carries bytes between stdio and the agent's socket, and launches agents.
+"""One end of a link on the host: hands its stdin and stdout to the agent, and launches agents.
 
 Runs on the host under its own python3, once per link. The first frame it reads is one of
 
@@ -24,6 +24,7 @@ from typing import Any
 
 from ..errors import HostStorage, LaunchFailed, LeptonError, WireError
 from ..wire import FrameReader, Message, fault, pack
+from .pipes import pass_pipes
 from .storage import Alive, forget_old, kernel_folder, private_folder, read_json, socket_folder, write_json
 
 #: An agent that does not listen by then did not start.
@@ -96,7 +97,9 @@ def _serve(root: str, kernel: str, end: socket.socket | None, stdio: Stdio, read
 
         Connection(_Rest(stdio, reader.rest()), Archive(root, kernel), Ledger()).run()
     else:
-        _join(stdio, end, reader.rest())
+        if reader.rest():
+            raise WireError("the client spoke before it was told that the agent is there")
+        pass_pipes(end, (0, 1))
 
 
 class _Rest(Stdio):
@@ -182,23 +185,6 @@ def _connect(root: str, kernel: str) -> socket.socket | None:
         end.close()
         return None
     return end
-
-
-def _join(stdio: Stdio, agent: socket.socket, first: bytes) -> None:
-    """Carry bytes both ways until either end closes."""
-
-    def down() -> None:
-        try:
-            agent.sendall(first)
-            while data := stdio.read(1 << 20):
-                agent.sendall(data)
-        except OSError:
-            pass
-        os._exit(0)
-
-    threading.Thread(target=down, daemon=True).start()
-    while data := agent.recv(1 << 20):
-        stdio.write(data)
 
 
 def _widen(pipe: int) -> None:

@@ -147,7 +147,13 @@ class Connection:
         elif message.kind in _REPEATABLE:
             self._post(self._answer(message, number))
         else:
-            self._post(self._once(message, number))
+            answer = self._once(message, number)
+            if message.fields.get("follow") and answer.kind == "done":
+                try:
+                    self._follow(str(message.fields["job"]), 0)
+                except LeptonError as error:  # it was forgotten since it was asked for
+                    answer = fault(error, n=number)
+            self._post(answer)
 
     def _welcome(self, message: Message) -> Message:
         if message.fields.get("protocol") != PROTOCOL:
@@ -180,11 +186,7 @@ class Connection:
 
     def _carry_out(self, message: Message) -> dict[str, Any]:
         if message.kind == "attach":
-            job_id, after = str(message.fields["job"]), int(message.fields["after"])
-            journal = self._service.journal(job_id)
-            with self._service.news:
-                self._following[job_id] = (journal, after)
-                self._service.news.notify_all()
+            journal = self._follow(str(message.fields["job"]), int(message.fields["after"]))
             return {"last": journal.last, "torn": journal.torn}
         if message.kind == "detach":
             with self._service.news:
@@ -198,6 +200,13 @@ class Connection:
                 self._service.watch(self, 0)
             return {}
         return self._service.carry_out(message)
+
+    def _follow(self, job_id: str, after: int) -> Journal:
+        """Send the job's events after that one from the next answer on. Raises UnknownJob."""
+        journal = self._service.journal(job_id)
+        with self._service.news:
+            self._following[job_id] = (journal, after)
+        return journal
 
     def _send(self) -> None:
         news = self._service.news

@@ -19,6 +19,7 @@ from .archive import list_jobs
 from .connection import Connection, Ledger
 from .jobs import JobQueue
 from .journal import Journal
+from .pipes import channel_of
 from .storage import Alive, kernel_folder, read_json
 
 if TYPE_CHECKING:
@@ -27,24 +28,6 @@ if TYPE_CHECKING:
 #: Seconds after which a kernel that no client ever joined is stopped: who launched it was interrupted.
 _UNCLAIMED = 300.0
 _log = logging.getLogger(__name__)
-
-
-class SocketChannel:
-    """A connected socket as a channel."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-
-    def read(self, n: int) -> bytes:
-        return self._end.recv(n)
-
-    def write(self, data: bytes) -> None:
-        self._end.sendall(data)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)
-        self._end.close()
 
 
 class Daemon:
@@ -170,7 +153,12 @@ class Daemon:
             threading.Thread(target=self._serve_one, args=(end,), name="client", daemon=True).start()
 
     def _serve_one(self, end: socket.socket) -> None:
-        connection = Connection(SocketChannel(end), self, self._ledger)
+        try:
+            channel = channel_of(end)
+        except OSError:
+            end.close()
+            return
+        connection = Connection(channel, self, self._ledger)
         self._connections.append(connection)
         try:
             connection.run()

@@ -58,9 +58,8 @@ class RemoteKernel:
 
     def _execute(self, run: Run, spec: JobSpec, fields: dict[str, Any], buffers: list[bytes], blobs: BlobStore) -> None:
         variables = self._send(run, spec.cargo, blobs) if spec.cargo else {}
-        asked = self.client.send("execute", *buffers, job=run.job_id, **fields)
+        asked = self.client.execute(run.job_id, *buffers, **fields)
         run.client = self.client
-        self.client.follow(run.job_id)  # on its way before the answer is here: a warm cell costs one round trip
         try:
             asked.result()
         except CargoMissing:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from lepton_jupyter.agent.daemon import SocketChannel
+from lepton_jupyter.agent.pipes import SocketChannel
 from lepton_jupyter.blobs import BlobStore
 from lepton_jupyter.client import AgentClient
 from lepton_jupyter.errors import BlobDamaged, BlobMissing, LeptonError, WireError

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lepton_jupyter.agent.connection import Connection, Ledger
-from lepton_jupyter.agent.daemon import SocketChannel
 from lepton_jupyter.agent.journal import Journal
+from lepton_jupyter.agent.pipes import SocketChannel
 from lepton_jupyter.client import AgentClient, Link
 from lepton_jupyter.errors import AuthenticationFailed, HostUnreachable, LinkLost, UnknownJob, WireError
 from lepton_jupyter.wire import Event, Message, pack
@@ -129,6 +129,37 @@ def test_a_request_is_carried_out_once_over_cuts(host: Host) -> None:
     assert [future.result(30)["echo"] for future in futures] == list(range(200))
     client.close()
     assert [fields["word"] for fields in host.carried_out] == list(range(200))
+
+
+def test_a_job_is_sent_and_followed_by_one_request_over_cuts(host: Host) -> None:
+    seen = Seen()
+    client = AgentClient(host.open, seen.event, seen.link)
+    for number in range(20):
+        host.journals["job1"].append("iopub", {"number": number})
+        host.cut()
+        if number == 10:
+            taken = client.execute("job1", b"code")
+    taken.result(30)
+    seen.wait(20)
+    host.cut()
+    host.journals["job1"].append("iopub", {"number": 20})
+    seen.wait(21)
+    client.close()
+    assert seen.events == list(range(1, 22))
+    assert [fields["job"] for fields in host.carried_out] == ["job1"]
+
+
+def test_a_job_that_is_not_taken_leaves_the_link_alone(host: Host) -> None:
+    seen = Seen()
+    client = AgentClient(host.open, seen.event, seen.link)
+    taken = client.execute("job9", b"code")  # this host has no journal for it
+    host.cut()
+    with pytest.raises(UnknownJob):
+        taken.result(30)
+    client.unfollow("job9")
+    assert client.ask("note", timeout=30, word="heard")["echo"] == "heard"
+    client.close()
+    assert client.error is None or isinstance(client.error, LinkLost)
 
 
 def test_following_begins_after_what_is_known(host: Host) -> None:
