@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +84,9 @@ class _NoCheckpoints:
 
     def epochs(self, count: int) -> range:
         return range(count)
+
+    def batches(self, over: Iterable[Any]) -> Iterator[Any]:
+        return iter(over)
 
     def checkpoint(self, objects: dict[str, Any]) -> None:
         return None

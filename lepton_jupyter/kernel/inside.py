@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -43,8 +43,18 @@ class Lepton:
             yield epoch
         meter.in_epoch(count, count)
 
+    def batches(self, over: Iterable[Any]) -> Iterator[Any]:
+        """What `over` gives, counted, so that a checkpoint within an epoch knows its place in it.
+
+        For what is no PyTorch loader: ``for start in lepton.batches(range(0, len(x), 32))``, a generator, a `tf.data`
+        data set. When the epoch is resumed, what was given before is gone over; of a data set its iterator is restored.
+        """
+        return self._kept().batches(over)
+
     def checkpoint(self, **objects: Any) -> None:
         """Keep these as they are now, and where random numbers are: ``lepton.checkpoint(model=model, best=0.93)``.
+
+        Within a loop over a PyTorch loader, or over `lepton.batches`, its place is kept, too.
 
         PyTorch's modules, optimizers, schedulers and scalers, Keras' models and optimizers, random number generators;
         and plain values, which `restore` returns. Without a pickle; written in the background, the last three are kept.

@@ -1,52 +1,32 @@
 """Checkpoints as they lie on the disk. In the remote kernel.
 
-``ROOT/checkpoints/CELL/JOB/00000012/`` is the 12th checkpoint of one run of a cell: ``state.json`` is a document
-of `data.values`, and the files beside it are the blobs it names, by their SHA-256. A folder is made under another name
-and renamed when the disk has all of it, so one that has its name is whole.
+``ROOT/checkpoints/CELL/JOB/00000012/`` is the 12th checkpoint of one run of a cell: ``state.json`` has documents of
+`data.values` by name, and the files beside it are the blobs they name, by their SHA-256. A folder is made under another
+name and renamed when the disk has all of it, so one that has its name is whole.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from typing import Any, Union
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ...data import values
 from ...errors import HostStorage
-
-Data = Union[bytes, bytearray, memoryview]
+from .snapshot import Snapshot, write
 
 #: Runs of a cell, and checkpoints of a run, that are kept; the rest goes when a new one is whole.
 RUNS, CHECKPOINTS = 2, 3
 STATE = "state.json"
-
-
-class Snapshot:
-    """A value as it is now, ready to be written by another thread. A sink of `data.values`."""
-
-    def __init__(self, value: Any) -> None:
-        """Raises Untransferable for what has no safe format."""
-        self.parts: dict[str, bytes] = {}
-        self._document = json.dumps(values.encode(value, self, name="checkpoint").doc).encode()
-
-    def put(self, data: Data) -> str:
-        """See `data.values.packer.Sink`."""
-        kept = bytes(data)
-        digest = hashlib.sha256(kept).hexdigest()
-        self.parts[digest] = kept
-        return digest
-
-    def put_file(self, path: str) -> str:
-        """See `data.values.packer.Sink`."""
-        with open(path, "rb") as file:
-            return self.put(file.read())
-
-    def files(self) -> dict[str, bytes]:
-        """All files of the checkpoint, by name."""
-        return {**self.parts, STATE: self._document}
+_ASIDE = ".part"
+#: Seconds after which nobody writes there any more.
+_LEFT = 3600
 
 
 class Folder:
@@ -72,15 +52,17 @@ class Folder:
         """Write a checkpoint, then let older ones go; its folder. Raises HostStorage when the disk refuses."""
         run = os.path.join(self.path, self.job)
         final = os.path.join(run, f"{number:08d}")
-        aside = f"{final}.part"
+        aside = f"{final}{_ASIDE}"
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            os.makedirs(aside, mode=0o700)
-            for name, data in snapshot.files().items():
-                with open(os.path.join(aside, name), "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+            try:
+                self._write(aside, snapshot)
+            except OSError as error:
+                older = _numbers(run)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or len(older) < 2:
+                    raise
+                for each in older[1:]:  # the disk is full, and one whole checkpoint is enough while another is made
+                    shutil.rmtree(os.path.join(run, each), ignore_errors=True)
+                self._write(aside, snapshot)
             os.rename(aside, final)
             _sync(run)
         except OSError as error:
@@ -88,18 +70,30 @@ class Folder:
                 f"the checkpoint {number} could not be written: {error}",
                 hint="Free disk space on the host, or put the target's `root` on another disk.",
             ) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
         self._forget()
         return final
+
+    def _write(self, aside: str, snapshot: Snapshot) -> None:
+        shutil.rmtree(aside, ignore_errors=True)
+        os.makedirs(aside, mode=0o700)
+        write(os.path.join(aside, STATE), snapshot.write(aside))
+        _sync(aside)
 
     def newest(self) -> str:
         """The folder of the newest whole checkpoint of any run; empty without one."""
         return next(self._newest_first(), "")
 
-    def read(self, path: str, namespace: dict[str, Any]) -> Any:
-        """The value in a checkpoint's folder. Raises what `data.values.decode` does."""
-        with open(os.path.join(path, STATE), "rb") as file:
-            document = json.load(file)
-        return values.decode(document, _Source(path), trust=values.Trust.host(namespace))
+    def read(self, path: str, namespace: dict[str, Any]) -> dict[str, Any]:
+        """The values in a checkpoint's folder, by name. Raises HostStorage, and what `data.values.decode` does."""
+        try:
+            with open(os.path.join(path, STATE), "rb") as file:
+                documents = json.load(file)
+            source, trust = _Source(path), values.Trust.host(namespace)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+        return {name: values.decode(document, source, trust=trust) for name, document in documents.items()}
 
     def _newest_first(self) -> Iterator[str]:
         for run in self._runs():
@@ -119,25 +113,42 @@ class Folder:
             if place >= RUNS:
                 shutil.rmtree(run, ignore_errors=True)
                 continue
+            if place:  # what a run was writing when it was killed
+                for name in os.listdir(run):
+                    left = os.path.join(run, name)
+                    if name.endswith(_ASIDE) and time.time() - os.stat(left).st_mtime > _LEFT:
+                        shutil.rmtree(left, ignore_errors=True)
             for number in _numbers(run)[CHECKPOINTS:]:
                 shutil.rmtree(os.path.join(run, number), ignore_errors=True)
 
 
 class _Source:
-    """See `data.values.unpacker.Source`: a checkpoint's own folder. What lies there is held against its name."""
+    """See `data.values.unpacker.Source`: a checkpoint's own folder. What lies there is held against its name first."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        names = [name for name in os.listdir(folder) if name != STATE]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing needs no interpreter lock
+            for name, found in zip(names, pool.map(self._digest, names)):
+                if found != name:
+                    raise ValueError(f"{name} is not what it was")
 
     def path(self, digest: str) -> str:
         path = os.path.join(self._folder, digest)
+        if not os.path.exists(path):
+            raise _damaged(self._folder, f"{digest} is missing")
+        return path
+
+    def _digest(self, name: str) -> str:
         found = hashlib.sha256()
-        with open(path, "rb") as file:
+        with open(os.path.join(self._folder, name), "rb") as file:
             for part in iter(lambda: file.read(1 << 20), b""):
                 found.update(part)
-        if found.hexdigest() != digest:
-            raise HostStorage(f"the checkpoint {self._folder} is damaged", hint="Remove it; an older one is used.")
-        return path
+        return found.hexdigest()
+
+
+def _damaged(folder: str, why: object) -> HostStorage:
+    return HostStorage(f"the checkpoint {folder} is damaged: {why}", hint="Remove its folder: an older one is used.")
 
 
 def _numbers(run: str) -> list[str]:

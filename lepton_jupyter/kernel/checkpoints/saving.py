@@ -1,4 +1,4 @@
-"""What a cell calls: `epochs`, `checkpoint`, `restore`. In the remote kernel.
+"""What a cell calls: `epochs`, `batches`, `checkpoint`, `restore`. In the remote kernel.
 
 A checkpoint is taken at once, in memory, and written by a thread; the next one waits for it, and the cell's end.
 """
@@ -6,13 +6,21 @@ A checkpoint is taken at once, in memory, and written by a thread; the next one 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
-from ...errors import ConfigError, HostStorage, LeptonError
+from ...errors import ConfigError, LeptonError
+from ...ml.arriving import entered
+from .batches import batches
 from .bucket import Bucket
-from .folder import Folder, Snapshot
-from .states import chance, put_back, put_chance_back, state
+from .folder import Folder
+from .position import Position, words
+from .snapshot import Copies, Snapshot
+from .states import chance, learns, put_back, put_chance_back, state
+
+#: In front of a name that the cell gave; what has none is ours.
+_OBJECT = "of "
 
 
 class Checkpoints:
@@ -31,16 +39,36 @@ class Checkpoints:
         self._number = 0
         self._epoch: int | None = None  # the one that goes on
         self._behind = 0  # epochs that the restored checkpoint had behind it
+        self._copies = Copies()
         self._writer: threading.Thread | None = None
-        self._failure: HostStorage | None = None
+        self._failure: LeptonError | None = None
+        self._position: Position | None = None  # is followed from the first call that needs it
+        self._following = ExitStack()
+        self._unplaced: int | None = None  # steps made when a checkpoint in this epoch knew of no pass
+        self._told = False
+
+    @property
+    def _place(self) -> Position:
+        if self._position is None:
+            self._position = Position()
+            entered(self._following, "torch", f"{__package__}.of_torch", (self._position, self._tell), self._tell)
+        return self._position
+
+    def batches(self, over: Iterable[Any]) -> Iterator[Any]:
+        """See `batches.batches`."""
+        return batches(over, self._place)
 
     def epochs(self, count: int) -> Iterator[int]:
         """`range(count)`, less the epochs that were done when the restored checkpoint was taken."""
         if type(count) is not int or count < 0:
             raise ConfigError(f"lepton.epochs({count!r}): a number of epochs is a whole number, 0 or more")
         for epoch in range(self._behind, count):
-            self._epoch = epoch
+            self._epoch, self._unplaced = epoch, None
+            self._place.begin_epoch()
             yield epoch
+            self._place.end_epoch()
+            if self._unplaced is not None and self._unplaced < self._place.steps:
+                self._tell_unplaced("the loop does not go over a loader")
         self._epoch = None
 
     def checkpoint(self, objects: dict[str, Any]) -> None:
@@ -51,15 +79,22 @@ class Checkpoints:
             )
         self.wait()
         self._number += 1
-        behind = self._behind if self._epoch is None else self._epoch + 1
-        kept = {name: state(value) for name, value in objects.items()}
-        snapshot = Snapshot({"objects": kept, "chance": chance(), "epochs": behind, "number": self._number})
+        place, why = self._place.kept()
+        if why:
+            self._tell_unplaced(why)
+        behind = self._behind
+        if self._epoch is not None:
+            behind = self._epoch + (place["place"] is None)
+            self._unplaced = self._place.steps if place["place"] is None else None
+        kept = {f"{_OBJECT}{name}": state(value) for name, value in objects.items()}
+        run = {"chance": chance(), "epochs": behind, "number": self._number, "position": place}
+        snapshot = Snapshot({**kept, "run": run}, self._copies)
         number = self._number
 
         def write() -> None:
             try:
                 path = self._folder.write(number, snapshot)
-            except HostStorage as error:
+            except LeptonError as error:
                 self._failure = error
                 return
             try:
@@ -73,13 +108,15 @@ class Checkpoints:
 
     def restore(self, objects: dict[str, Any]) -> dict[str, Any] | None:
         """Put the objects back; the plain values of the newest checkpoint, or None if nothing is to be resumed."""
+        position = self._place
         path = self._newest() if self.resume else ""
         if not path:
             if self.resume:
                 self._tell("--resume: this cell has left no checkpoint, so it begins anew")
             return None
-        found = self._folder.read(path, self._namespace)
-        kept = found["objects"]
+        parts = self._folder.read(path, self._namespace)
+        found = parts.pop("run")
+        kept = {name[len(_OBJECT) :]: value for name, value in parts.items()}
         if unknown := sorted(set(objects) - set(kept)):
             raise ConfigError(
                 f"the checkpoint has no {', '.join(map(repr, unknown))}", hint=f"It has: {', '.join(sorted(kept))}."
@@ -94,6 +131,20 @@ class Checkpoints:
             put_back(name, value, kept[name])
         put_chance_back(found["chance"])
         self._behind, self._number = found["epochs"], found["number"]
+        place = found["position"]["place"]
+        if place is not None:
+            for each in place["outer"] + place["inner"]:
+                if "count" in each:
+                    self._tell(f"--resume: goes on after {each['count']} batches of {words(each['about'])}")
+
+        def undo() -> None:
+            """What the epoch's code has drawn or set before its loop was in the checkpoint already."""
+            for name, value in objects.items():
+                if not learns(value):
+                    put_back(name, value, kept[name])
+            put_chance_back(found["chance"])
+
+        position.resume(found["position"], undo)
         return {name: value for name, (kind, value) in kept.items() if kind == "value"}
 
     def wait(self) -> None:
@@ -114,9 +165,18 @@ class Checkpoints:
                 return ""
         return path
 
+    def _tell_unplaced(self, why: str) -> None:
+        if not self._told:
+            self._told = True
+            self._tell(
+                f"checkpoints within an epoch do not know their place in it: {why}. --resume goes on with the next "
+                "epoch. Put lepton.batches(…) around what the loop goes over."
+            )
+
     def settle(self) -> None:
         """The cell has ended: as `wait`, but what failed is told."""
+        self._following.close()
         try:
             self.wait()
-        except HostStorage as error:
+        except LeptonError as error:
             self._tell(f"{error.message}. {error.hint}")

@@ -15,29 +15,55 @@ from ...errors import ConfigError
 
 def state(value: Any) -> list[Any]:
     """What to keep of `value`: the kind of it, and that."""
+    kind = _kind(value)
+    if kind == "state_dict":
+        return [kind, value.state_dict()]
+    if kind == "variables":
+        variables = _variables(value) or []
+        return [kind, [each.numpy() if hasattr(each, "numpy") else each.value for each in variables]]
+    if kind == "random":
+        return [kind, value.getstate()]
+    if kind == "generator":
+        return [kind, value.bit_generator.state]
+    if kind == "torch.Generator":
+        return [kind, value.get_state()]
+    return [kind, value]
+
+
+def _kind(value: Any) -> str:
     if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
-        return ["state_dict", value.state_dict()]
-    variables = _variables(value)
-    if variables is not None:
-        return ["variables", [each.numpy() if hasattr(each, "numpy") else each.value for each in variables]]
+        return "state_dict"
+    if _variables(value) is not None:
+        return "variables"
     if isinstance(value, random.Random):
-        return ["random", value.getstate()]
+        return "random"
     if "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].random.Generator):
-        return ["generator", value.bit_generator.state]
-    return ["value", value]
+        return "generator"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Generator):
+        return "torch.Generator"
+    if torch is not None and isinstance(value, torch.utils.data.DataLoader):
+        raise ConfigError("a loader is not kept", hint="Leave it out: its place is kept by itself.")
+    return "value"
 
 
 def put_back(name: str, value: Any, kept: list[Any]) -> None:
     """Make `value` what it was. Raises ConfigError if it is another kind of thing now, or has other shapes."""
     kind, found = kept
-    now = state(value)[0]
+    now = _kind(value)
     if now != kind:
         raise ConfigError(
             f"the checkpoint has {name!r} as {kind}, and here it is {now}",
             hint="Restore with the names that lepton.checkpoint(…) was given.",
         )
     if kind == "state_dict":
-        value.load_state_dict(found)
+        try:
+            value.load_state_dict(found)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{name!r} is not built as the one in the checkpoint: {error}",
+                hint="Build it as it was; or run the cell without --resume, which begins anew.",
+            ) from error
     elif kind == "variables":
         variables = _variables(value) or []
         shapes = [tuple(each.shape) for each in variables], [tuple(each.shape) for each in found]
@@ -52,6 +78,14 @@ def put_back(name: str, value: Any, kept: list[Any]) -> None:
         value.setstate(found)
     elif kind == "generator":
         value.bit_generator.state = found
+    elif kind == "torch.Generator":
+        value.set_state(found)
+
+
+def learns(value: Any) -> bool:
+    """Whether it has weights: a model. An optimizer has none of its own, though Keras keeps them together."""
+    torch = sys.modules.get("torch")
+    return _variables(value) is not None or (torch is not None and isinstance(value, torch.nn.Module))
 
 
 def _variables(value: Any) -> list[Any] | None:
