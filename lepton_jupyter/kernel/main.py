@@ -87,6 +87,7 @@ def main() -> None:
                 around.callback(checkpoints.settle)
                 if checkpoints.resume:
                     self._metering.meter.callbacks.append(folder.of_keras)
+                    self._metering.meter.resuming = True
             staging.lepton.begin(self._metering.meter, checkpoints)
             if training:
                 from .training import trained

@@ -7,12 +7,14 @@ import linecache
 import math
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lepton_jupyter.ml.metrics import Meter
+from lepton_jupyter.ml.metrics import Meter, Trainer, of_lightning, of_transformers
 from lepton_jupyter.ml.metrics._arrivals import when_imported
 from lepton_jupyter.ml.metrics._loops import Loop, around
 from lepton_jupyter.outputs.progress import Progress
@@ -73,6 +75,14 @@ for index in range(2):
     assert loops_in(tmp_path, code) == [[]] * 7
 
 
+def test_a_loop_is_found_beyond_the_frames_of_a_deep_library(tmp_path: Path) -> None:
+    library: dict[str, Any] = {}
+    code = "def train(call, deep):\n    for _ in range(2):\n        return train(call, deep - 1) if deep else call()\n"
+    exec(compile(code, f"{sysconfig.get_paths()['purelib']}/trainer.py", "exec"), library)
+    found = loops_in(tmp_path, "for fold in range(3):\n    train(lambda: here(), 200)\n", train=library["train"])
+    assert found == [[Loop("fold", turn, 3)] for turn in range(3)]
+
+
 def test_a_module_is_awaited_and_a_failure_of_ours_is_not_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +126,103 @@ def test_a_meter_tells_the_rate_of_late_and_only_news() -> None:
     assert second.rate > 0
 
 
+def test_what_cannot_be_read_is_said_once_and_costs_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = Meter()
+
+    def lost() -> dict[str, Any]:
+        raise RuntimeError("the GPU has fallen off the bus\nand more")
+
+    meter.sources.update(torch=lost, keras=lambda: {"loss": 0.5, "confusion": [1, 2]})
+    for _ in range(3):
+        meter.step()
+        reading = meter.read()
+        assert reading is not None
+        assert reading.values == {"loss": 0.5}
+    said = capsys.readouterr().err
+    assert said.count("what torch tells cannot be read (RuntimeError: the GPU has fallen off the bus)") == 1
+    assert said.count("confusion cannot be read (TypeError") == 1
+
+
+def test_names_beyond_what_is_shown_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = Meter()
+    meter.sources["test"] = lambda: {str(number): number for number in range(10_005)}
+    meter.step()
+    reading = meter.read()
+    assert reading is not None
+    assert len(reading.values) == 10_000
+    assert "only the first 10,000 of 10,005 names" in capsys.readouterr().err
+
+
+def test_a_trainer_tells_its_loops_until_another_training_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    class Known(Trainer):
+        def loops(self) -> list[Loop]:
+            return [Loop("epoch", 1, 4)]
+
+        def values(self) -> dict[str, Any]:
+            return {"train_loss": 0.5, "loss": None}
+
+    meter, trainer = Meter(), Known()
+    meter.sources["torch"] = lambda: {"loss": 0.5, "grad_norm": 2.0}
+    meter.begin_training(trainer)
+    meter.own(1)
+    meter.loops = [Loop("fold", 0, 2)]
+    meter.step()
+    trainer.over = True
+    reading = meter.read()
+    assert reading is not None
+    assert reading.values == {"grad_norm": 2.0, "train_loss": 0.5}
+    assert (reading.loops, reading.trainer) == ([Loop("fold", 0, 2), Loop("epoch", 1, 4)], True)
+
+    def changed() -> list[Loop]:
+        raise AttributeError("no max_epochs in this version")
+
+    trainer.loops = changed  # type: ignore[method-assign]
+    assert meter.around() == [Loop("fold", 0, 2)]
+    assert "no max_epochs in this version" in capsys.readouterr().err
+    meter.own(2)
+    meter.step()
+    reading = meter.read()
+    assert reading is not None
+    assert (reading.loops, reading.trainer) == ([Loop("fold", 0, 2)], False)
+    assert reading.values["loss"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most", "done", "total", "loops"),
+    [
+        (3, -1, 25, 60, [Loop("epoch", 1, 3), Loop("batch", 5, 20)]),
+        (3, -1, 60, 60, [Loop("epoch", 3, 3)]),
+        (2.5, -1, 50, 50, [Loop("epoch", 2.5, 2.5)]),
+        (3, 100, 25, 100, [Loop("step", 25, 100)]),
+        (3, -1, 0, 0, []),
+    ],
+    ids=["within", "end", "part of an epoch", "steps", "unknown"],
+)
+def test_how_far_transformers_is(epochs: float, most: int, done: int, total: int, loops: list[Loop]) -> None:
+    arguments = SimpleNamespace(num_train_epochs=epochs, max_steps=most, gradient_accumulation_steps=2)
+    training = of_transformers._Training(arguments, SimpleNamespace(global_step=done, max_steps=total))
+    assert training.loops() == loops
+    assert training.parts == 2
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "batches", "loops"),
+    [
+        (3, -1, 20, [Loop("epoch", 1, 3), Loop("batch", 5, 20)]),
+        (3, -1, math.inf, [Loop("epoch", 1, 3)]),
+        (-1, 100, 20, [Loop("step", 25, 100)]),
+        (3, 100, 20, [Loop("epoch", 1, 3), Loop("batch", 5, 20)]),
+        (9, 100, 20, [Loop("step", 25, 100)]),
+        (-1, -1, 20, []),
+    ],
+    ids=["epochs", "a stream", "steps", "epochs end first", "steps end first", "for ever"],
+)
+def test_how_far_lightning_is(epochs: int, steps: int, batches: float, loops: list[Loop]) -> None:
+    trainer = SimpleNamespace(max_epochs=epochs, max_steps=steps, num_training_batches=batches, current_epoch=1,
+                              global_step=25, accumulate_grad_batches=1)  # fmt: skip
+    assert of_lightning._loops(trainer, 5) == loops
+
+
 def test_what_is_logged_too_fast_keeps_its_newest_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     meter = Meter()
     for number in range(5000):
@@ -143,6 +250,16 @@ def test_what_is_measured_becomes_telemetry_and_printed_metrics_go_before() -> N
     assert progress.telemetry()["metric"]["name"] == "val_loss"
     progress.add(told(logged=[[100.5, 3, {"reward": 2.0}]]))
     assert progress.telemetry()["metric"]["name"] == "reward"
+
+
+def test_a_trainers_own_count_goes_before_its_bars_while_it_trains() -> None:
+    progress = Progress()
+    bar = b'{"name": "stdout", "text": "Epoch 7/7 \\u2501\\u2501 3/23\\n"}'
+    progress.add(Event("job", 1, "iopub", {"msg_type": "stream", "time": 99.0}, (b"{}", bar)))
+    progress.add(told(steps=160, values={}, loops=[["epoch", 7, 8], ["batch", 3, 23]], trainer=True))
+    assert progress.telemetry()["progress"]["total"] == 8
+    progress.add(told(steps=184, values={}, loops=[["epoch", 8, 8]], trainer=True))
+    assert progress.telemetry()["progress"]["total"] == 7  # what comes after training shows its own
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Hooks run in the middle of a training step, so what they do here is a few attrib
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import threading
@@ -74,6 +75,7 @@ class Meter:
         """A cell begins: what an earlier one did is not its own."""
         self.steps = 0
         self.callbacks: list[Callable[[], Any]] = []  # make what Keras' `fit` is to call besides
+        self.resuming = False  # the cell is to go on where it was
         self._epochs = 0
         self.due = True  # the next step shall look closer: at its gradients, and where in the cell it is
         self.owner: Any = None  # whose steps are counted: the first optimizer that made one
@@ -122,7 +124,20 @@ class Meter:
 
     def around(self) -> list[Loop]:
         """The loops that go on, as of the last step that looked closer: the outermost first."""
-        return [*self._outer, *self.loops, *(self.trainer.loops() if self.trainer is not None else ())]
+        trainer = self.trainer
+        return [*self._outer, *self.loops, *(self.careful(trainer.loops)() or () if trainer is not None else ())]
+
+    def careful(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """`hook`, whose failure is said and is not the training's: another version of a library, for instance."""
+
+        @functools.wraps(hook)
+        def told(*args: Any, **options: Any) -> Any:
+            try:
+                return hook(*args, **options)
+            except Exception as error:  # noqa: BLE001 - see above
+                self._unread(f"what {hook.__module__.rpartition('.of_')[2]} tells", error)
+
+        return told
 
     def find_loops(self, frame: FrameType | None) -> None:
         """Note in which loops of the user's code this step is; `frame` is where it was called from."""
@@ -140,7 +155,7 @@ class Meter:
         with self._lock:
             if len(self._logged) >= MOST_LOGGED:
                 del self._logged[: MOST_LOGGED // 2]
-                self._say(f"over {MOST_LOGGED:,} values logged at once: only the newest are kept")
+                self.say(f"over {MOST_LOGGED:,} values logged at once: only the newest are kept")
             self._logged.append((time.time(), step, numbers))
         self.arrived.set()
         if self.listener is not None:
@@ -188,14 +203,14 @@ class Meter:
     def _few(self, values: dict[str, float | None]) -> dict[str, float | None]:
         if len(values) <= MOST_NAMES:
             return values
-        self._say(f"metrics: only the first {MOST_NAMES:,} of {len(values):,} names are told")
+        self.say(f"metrics: only the first {MOST_NAMES:,} of {len(values):,} names are told")
         return dict(list(values.items())[:MOST_NAMES])
 
     def _unread(self, what: str, error: Exception) -> None:
         words = (str(error).splitlines() or [""])[0][:200]
-        self._say(f"metrics: {what} cannot be read ({type(error).__name__}: {words})", what)
+        self.say(f"metrics: {what} cannot be read ({type(error).__name__}: {words})", what)
 
-    def _say(self, text: str, about: str = "") -> None:
+    def say(self, text: str, about: str = "") -> None:
         """Show a note among the cell's outputs, once a cell for each thing that it is about."""
         if (about or text) not in self._said:
             self._said.add(about or text)

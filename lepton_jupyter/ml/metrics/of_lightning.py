@@ -14,6 +14,11 @@ from typing import Any
 from ._loops import Loop
 from .meter import Meter, Trainer
 
+_ANEW = (
+    "--resume: Lightning's Trainer keeps checkpoints of its own, and this training begins anew; "
+    'trainer.fit(…, ckpt_path="last") goes on with the one of ModelCheckpoint(save_last=True)'
+)
+
 
 def install(meter: Meter, package: str) -> None:
     """Have the Trainers of `package` tell `meter`. Raises what another version of Lightning may raise."""
@@ -41,7 +46,7 @@ def install(meter: Meter, package: str) -> None:
 
 
 def _callback(meter: Meter, base: Any) -> Any:
-    class Told(base, Trainer):  # type: ignore[misc]
+    class LeptonMetrics(base, Trainer):  # type: ignore[misc]
         """Keeps what Lightning knows when a reading wants it, and tells what only an epoch has."""
 
         def __init__(self) -> None:
@@ -50,10 +55,14 @@ def _callback(meter: Meter, base: Any) -> Any:
             self._of_step: dict[str, Any] = {}
             self._told: dict[str, Any] = {}  # what an epoch or an evaluation had
 
+        @meter.careful
         def on_train_start(self, trainer: Any, module: Any) -> None:
             self._trainer, self.parts = trainer, trainer.accumulate_grad_batches
             meter.begin_training(self)
+            if meter.resuming and trainer.ckpt_path is None:
+                meter.say(_ANEW)
 
+        @meter.careful
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
             self._batch = index + 1
             if meter.looked != self._looked:  # a reading wants to know
@@ -61,13 +70,16 @@ def _callback(meter: Meter, base: Any) -> Any:
                 logged = trainer.logged_metrics.items()
                 self._of_step = {name: value for name, value in logged if name not in self._told}
 
+        @meter.careful
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
             self._batch = 0
             self._tell(trainer)  # of the epoch before, which is whole only by now
 
+        @meter.careful
         def on_train_end(self, trainer: Any, module: Any) -> None:
             self._tell(trainer)
 
+        @meter.careful
         def on_validation_end(self, trainer: Any, module: Any) -> None:
             if not trainer.sanity_checking:
                 self._tell(trainer)
@@ -95,7 +107,7 @@ def _callback(meter: Meter, base: Any) -> Any:
             same = any(math.isclose(float(value), loss, rel_tol=1e-6) for value in self._of_step.values())
             return {**self._of_step, "loss": None if same else self._loss}
 
-    return Told
+    return LeptonMetrics
 
 
 def _loops(trainer: Any, batch: int) -> list[Loop]:

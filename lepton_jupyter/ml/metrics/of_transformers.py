@@ -17,26 +17,35 @@ from .meter import Meter, Trainer
 _KNOWN = {"loss", "grad_norm", "learning_rate", "epoch"}
 _SPEEDS = ("_runtime", "_per_second")
 
+_ANEW = (
+    "--resume: transformers' Trainer keeps checkpoints of its own, and this training begins anew; "
+    "trainer.train(resume_from_checkpoint=True) goes on with its last one"
+)
+
 
 def install(meter: Meter) -> None:
     """Have every Trainer tell `meter`. Raises what another version of transformers may raise."""
-
     library: Any = importlib.import_module("transformers.trainer")
     base: Any = importlib.import_module("transformers.trainer_callback").TrainerCallback
 
-    class Told(base):  # type: ignore[misc]
+    class LeptonMetrics(base):  # type: ignore[misc]
         """Tells how far the training is, and what is logged."""
 
         def __init__(self) -> None:
             self._training = _Training()
 
+        @meter.careful
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self._training = _Training(args, state)
             meter.begin_training(self._training)
+            if meter.resuming and not state.global_step:
+                meter.say(_ANEW)
 
+        @meter.careful
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self._training.over = True
 
+        @meter.careful
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if not logs or "train_runtime" in logs:
                 return  # the summary at the end: means of what was seen
@@ -44,7 +53,7 @@ def install(meter: Meter) -> None:
             if values:
                 meter.log(values, state.global_step)
 
-    library.DEFAULT_CALLBACKS.append(Told)
+    library.DEFAULT_CALLBACKS.append(LeptonMetrics)
 
 
 class _Training(Trainer):
@@ -61,11 +70,10 @@ class _Training(Trainer):
             return [Loop("step", done, total)]
         epochs = arguments.num_train_epochs  # may be 2.5
         each = total / epochs
+        if done == total:
+            return [Loop("epoch", epochs, epochs)]
         behind = math.floor(done / each + 1e-6)
-        found = [Loop("epoch", min(behind, epochs), epochs)]
-        if done < total:
-            found.append(Loop("batch", max(done - behind * each, 0.0), each))
-        return found
+        return [Loop("epoch", behind, epochs), Loop("batch", max(done - behind * each, 0.0), each)]
 
 
 def _is_metric(name: str, value: Any) -> bool:
