@@ -17,6 +17,7 @@ import pytest
 from lepton_jupyter.ml.metrics import Meter, Trainer, of_lightning, of_transformers
 from lepton_jupyter.ml.metrics._arrivals import when_imported
 from lepton_jupyter.ml.metrics._loops import Loop, around
+from lepton_jupyter.ml.tune.watching import Watch
 from lepton_jupyter.outputs.progress import Progress
 from lepton_jupyter.wire import Event
 
@@ -185,6 +186,20 @@ def test_a_trainer_tells_its_loops_until_another_training_begins(capsys: pytest.
     assert reading is not None
     assert (reading.loops, reading.trainer) == ([Loop("fold", 0, 2)], False)
     assert reading.values["loss"] == 0.5
+
+
+def test_a_trials_loss_is_followed_to_its_end_whatever_else_is_logged() -> None:
+    meter = Meter()
+    meter.listener = watch = Watch(meter)
+    losses = iter(range(100, 0, -1))
+    meter.sources["torch"] = lambda: {"loss": next(losses)}
+    for step in range(100):
+        meter.step()
+        if step == 10:
+            meter.log({"train_accuracy": 0.5})
+    assert watch.outcome({}) == ("loss", pytest.approx(5.5, abs=1))
+    meter.log({"eval_loss": 0.25})
+    assert watch.outcome({}) == ("eval_loss", 0.25)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 from ..metrics import Listener, Meter
 
 #: The metric of a cell that was asked for none: the first of these that there is.
-USUAL = ("val_loss", "loss")
+USUAL = ("val_loss", "eval_loss", "loss")
 #: Losses of single steps that are kept, as means of ever more of them.
 _PARTS = 64
 #: The part of the steps, at the end, that the loss of a loop is the mean of.
@@ -77,7 +77,7 @@ class Watch(Listener):
     def stepped(self) -> None:
         meter = self._meter
         source = meter.sources.get("torch") or meter.sources.get("tape")
-        if source is None or self._logged or self._metric not in ("", "loss"):
+        if source is None or self._metric not in ("", "loss") or self._name(self._logged):
             return
         steps = meter.steps
         if steps % (steps // 500 + 1) == 0:  # of many steps, some
