@@ -70,8 +70,7 @@ def tuned(
         plain = host.shell.transform_cell(code)
         tree = literals.parsed(plain)
         folder = os.path.join(host.staging.root, "studies")
-        known = None if space else space_of(folder, study)
-        chosen = spaces.parse(space) or known or literals.offered(tree)
+        chosen = spaces.parse(space) or space_of(folder, study) or literals.offered(tree)
         literals.check(tree, chosen)
         own = literals.values(tree)
         first = {name: own.get(name, host.shell.user_ns.get(name)) for name in chosen}
@@ -101,8 +100,7 @@ def tuned(
                 with led(opened, runner):
                     runner.run(opened, trials_of.execute, trials_of.told)
                 return {}, []
-            why = "the study's own" if known else "" if space else "the cell's own numbers; --space names others"
-            trials_of.introduce(opened.begin(run), why)
+            trials_of.introduce(opened.begin(run), not space)
             try:
                 runner.run(opened, trials_of.execute, trials_of.told)
             except BaseException as error:
@@ -135,13 +133,15 @@ class _Trials:
         self._best: Tried | None = None
         self.mine: Tried | None = None  # the best of this kernel's
         self.notes: list[str] = []
+        self._how_told = False  # how a trial trained
 
-    def introduce(self, before: int, why: str) -> None:
-        """Tell what is going to be tuned, and `why` that, before it begins."""
+    def introduce(self, before: int, by_itself: bool) -> None:
+        """Tell what is going to be tuned, before it begins: `before` trials are there, the space was not asked for."""
         from ..ml.tune.space import words
 
         plan = self._study.plan
-        _say(f"lepton: tuning {words(plan.space)}{f'  ({why})' if why else ''}")
+        why = "the study's own space" if before else "the cell's own numbers; --space names others"
+        _say(f"lepton: tuning {words(plan.space)}{f'  ({why})' if by_itself else ''}")
         goal = f"{'highest' if plan.maximize else 'lowest'} {self._cell.metric or 'val_loss, or loss'}"
         how = f"{plan.sampler}{f', pruned by {plan.pruner}' if plan.pruner else ''}"
         there = f", {before} of them there already" if before else ""
@@ -194,7 +194,7 @@ class _Trials:
         except KeyboardInterrupt:
             self._study.stop(now=True)
             runner.stopping = True
-        if runner.stopping:
+        if runner.stopping and len(self._study.tried()) < self._study.plan.trials:
             self.notes.append("Stopped before all trials were run.")
         elif lost := self._study.left_alone():
             trials, them = ("A trial was", "it") if lost == 1 else (f"{lost} trials were", "them")
@@ -224,9 +224,9 @@ class _Trials:
         if each is self._best:
             best = "   best so far"
         _say(f"{done:>{len(str(total))}}/{total}  {value}  {values}  {each.seconds:.3g} s{best}")
-        if done == 1:  # those of the best trial are told at the end, those of all are in the file
-            for note in each.notes:
-                _say(f"  {note}")
+        if each.notes and not self._how_told:  # those of the best trial come at the end, those of all are in the file
+            self._how_told = True
+            _say("\n".join(f"  {note}" for note in each.notes))
         content: dict[str, Any] = {"values": {}, "loops": [["trial", min(done, total), total]]}
         if self._best is not None and self._best.value is not None:
             named = f"best {self._best.metric}"

@@ -78,6 +78,8 @@ class TuneMagics(Magics):
         """
         asked, shell = _PARSER.parse_args(split(line)), self.shell
         assert shell is not None
+        if asked.resume:
+            raise ConfigError("trials begin anew each time; --study NAME goes on with a study", hint="%%lepton_tune?")
         if asked.find:
             _find(shell, asked, cell.removesuffix("\n") if cell else _last_cell(shell), line)
             return
@@ -202,6 +204,7 @@ _PARSER.add_argument("--as", dest="result", default="best", metavar="NAME")
 _PARSER.add_argument("--out", default="", metavar="NAMES")
 _PARSER.add_argument("--seed", default=0, type=int, metavar="N")
 _PARSER.add_argument("--verbose", action="store_true")
+_PARSER.add_argument("--resume", action="store_true")  # a flag of %%lepton_train, which people will try
 _PARSER.add_argument("--find", default="", choices=("lr", "batch"))
 _PARSER.add_argument("--precision", default="fp32", choices=("auto", "fp32", "bf16", "fp16"))
 _PARSER.add_argument("--compile", default="off", choices=("auto", "off"))
