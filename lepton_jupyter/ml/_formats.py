@@ -78,7 +78,7 @@ def torch_pt2(model: Any, path: Path, inputs: Sequence[Array]) -> Loaded:
     except Exception as error:  # torch.export runs the model's own code
         raise ConfigError(
             f"the model can't be exported to PT2: {first_line(error)}",
-            hint="An if or a loop over values is the usual reason: see the words above.",
+            hint="An if or a loop over values is the usual reason: write it with torch.where.",
         ) from error
     torch_framework = frameworks.of(model)
 

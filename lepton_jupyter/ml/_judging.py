@@ -84,7 +84,10 @@ def _tested(model: Any, test: Any, seed: int) -> Judging:
     """By `test`: a function of a model, or data."""
     if callable(test):
         return Judging(reports=in_kind(test))
-    held = arrays(test, seed)
-    means = defaults.answers(model, held)
+    try:
+        held = arrays(test, seed)
+        means = defaults.answers(model, held)
+    except ConfigError as error:
+        raise ConfigError(f"test=: {error.message}", hint=error.hint) from error
     note = f"The {means.metric} is that on the {len(held[0])} examples of test=, which neither trained nor chose."
     return Judging(reports=defaults.metric(means, held), judged=means.metric, notes=(note,))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError, MissingDependency
@@ -44,7 +45,9 @@ class Search:
         self._maker, self._trials, self._progress = maker, trials, progress
         trains = maker.task.train is not None or maker.task.loss is not None
         self._able = able(maker.framework.name, trains, maker.student is not None)
-        self._begun: set[Pipeline] = set()
+        self._begun = {Pipeline()}
+        #: Runtimes that were ruled out.
+        self._out: set[Any] = set()
         self._failures: dict[tuple[str, Any], int] = {}
         self._worked: set[tuple[str, Any]] = set()
 
@@ -55,13 +58,13 @@ class Search:
             sampler = optuna.samplers.TPESampler(seed=self._maker.task.seed, n_startup_trials=8)
             study = optuna.create_study(direction="maximize", sampler=sampler)
             guesses = start(self._able)
-            expected = [Pipeline.suggested(optuna.trial.FixedTrial(guess), self._able) for guess in guesses]
             for guess in guesses:
                 study.enqueue_trial(guess)
             ended = self._propose(study)
         if not ended:
-            left = [each.steps(self._maker.student, longer=False) for each in expected if each not in self._begun]
-            self.untried = [words([step for _, step, _ in steps]) for steps in left]
+            left = {self._suggested(optuna.trial.FixedTrial(guess)): None for guess in guesses}
+            steps = [each.steps(self._maker.student, longer=False) for each in left if each not in self._begun]
+            self.untried = [words([step for _, step, _ in each]) for each in steps]
         return self.best()
 
     def best(self) -> Candidate:
@@ -80,7 +83,7 @@ class Search:
             if clock.left <= 0:
                 return False
             trial = study.ask()
-            pipeline = Pipeline.suggested(trial, self._able)
+            pipeline = self._suggested(trial)
             repeats = repeats + 1 if pipeline in known else 0
             if not repeats:
                 try:
@@ -135,16 +138,24 @@ class Search:
         return -1 - (10 if reached is None else min(maker.lost(reached) / unit, 10))
 
     def _rule_out(self, step: str, value: Any) -> None:
-        """Note a failure; what fails again and again is not proposed any more."""
-        place = (step, value if step == "runtime" else None)
-        self._failures[place] = self._failures.get(place, 0) + 1
-        worked = (step, value) in self._worked if step == "runtime" else any(name == step for name, _ in self._worked)
-        if worked or self._failures[place] < FAILURES:
-            return
-        if step == "runtime":
-            self._able["runtime"] = tuple(each for each in self._able["runtime"] if each != value)
-        else:
-            self._able.pop(step, None)
+        """Note a failure; what fails again and again is not proposed any more.
+
+        Runtimes fail one by one; where none ever worked (a model that can't be exported), all of them do.
+        """
+        for place in ((step, value), (step, None)) if step == "runtime" else ((step, None),):
+            self._failures[place] = self._failures.get(place, 0) + 1
+            worked = place in self._worked or (place[1] is None and any(name == step for name, _ in self._worked))
+            if worked or self._failures[place] < FAILURES:
+                continue
+            if step == "runtime":  # Optuna's choices stay the same; what is chosen then is none
+                self._out |= {value} if place[1] is not None else {*self._able[step]}
+            else:
+                self._able.pop(step, None)
+
+    def _suggested(self, trial: Any) -> Pipeline:
+        """As Optuna suggests it, without a runtime that was ruled out."""
+        pipeline = Pipeline.suggested(trial, self._able)
+        return replace(pipeline, runtime=0) if pipeline.runtime in self._out else pipeline
 
     def _tell(self, name: str) -> None:
         if self._progress is not None:
@@ -157,11 +168,11 @@ class Search:
         known = [each for each in self.tried if each.metric is not None]
         if not known:
             reasons = "; ".join(dict.fromkeys(f"{each.name}: {each.why}" for each in self.tried)) or "nothing was tried"
-            slow = f" To judge a model once took {maker.clock.took('evaluate'):.1f} s." if self.untried else ""
-            return ConfigError(
-                f"nothing was compressed to its end in {maker.clock.gone:.1f} s: {reasons}",
-                hint=f'Give more time, budget="10m", or say what to do: methods=[…].{slow}',
-            )
+            hint = "Say what to do: methods=[…], or mend what is said above."
+            if self.untried:
+                judging = f"to judge a model once took {maker.clock.took('evaluate'):.1f} s"
+                hint = f'Give more time, budget="10m" ({judging}), or say what to do: methods=[…].'
+            return ConfigError(f"nothing was compressed to its end in {maker.clock.gone:.1f} s: {reasons}", hint=hint)
         near = max(known, key=lambda each: each.metric or 0.0)
         assert near.metric is not None
         return ConfigError(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError
-from . import comparing
+from . import comparing, frameworks
 from ._clock import Clock, OutOfTime, seconds
 from ._given import Given, given
 from ._judging import Evaluate
@@ -137,6 +137,11 @@ def _maker(
         if known.task.data is None or known.task.loss is None:
             raise ConfigError("a student learns by data and a loss", hint="Give data= and loss= beside student=.")
         fits(student, model, known.task.samples(2))
+    if known.examples is None and known.task.train is None and frameworks.of(model).name == "torch":
+        raise ConfigError(
+            "there is nothing to try: training needs data, and so does every other runtime, to be made and measured",
+            hint="Give data=(inputs, targets), or inputs=, examples of the model's inputs.",
+        )
     clock.reserve = RESERVE * clock.budget
     try:
         return Maker(

@@ -37,7 +37,16 @@ class Answers:
 
 def answers(model: Any, data: Sequence[Array]) -> Answers:
     """Look at what the model says to a few examples. Raises ConfigError where targets can't be compared with that."""
-    answer = frameworks.of(model).predict(model, tuple(part[:BATCH] for part in data[:-1]))
+    framework, inputs = frameworks.of(model), tuple(part[:BATCH] for part in data[:-1])
+    try:
+        answer = framework.predict(model, inputs)
+    except Exception as error:  # the model's own code
+        text = (str(error).strip().splitlines() or ["no words"])[0]
+        shapes = " and ".join(f"{part.shape} ({part.dtype})" for part in inputs)
+        raise ConfigError(
+            f"the model does not take inputs of the shape {shapes}: {type(error).__name__}: {text}",
+            hint="Give the inputs as the model is called with them, examples along the first axis, then the targets.",
+        ) from error
     target = data[-1][: len(answer)]
     shape = target.shape[:-1] if target.ndim > 1 and target.shape[-1] == 1 else target.shape
     if data[-1].dtype == np.int64:

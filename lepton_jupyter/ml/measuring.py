@@ -148,7 +148,14 @@ def metric(evaluate: Callable[[Any], float | Sequence[float] | Array], model: An
     For examples that are right or wrong (1 or 0) the interval is Wilson's, else the normal one. Raises ConfigError for
     what is not finite.
     """
-    given = np.asarray(evaluate(model), dtype=float)
+    said = evaluate(model)
+    try:
+        given = np.asarray(said, dtype=float)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"the metric of the model is a {type(said).__name__}, no number",
+            hint="evaluate(model) must return a finite number, or one for each example.",
+        ) from None
     if not given.size or not np.isfinite(given).all():
         raise ConfigError(
             f"the metric of the model is {given if given.ndim == 0 else 'not finite for some examples'}",

@@ -134,13 +134,15 @@ def test_a_student_that_cannot_learn_is_refused_at_once(mlp: nn.Module) -> None:
 class Pretended(Maker):
     """Makes nothing, and says at once how good it would be: the less is left, the worse."""
 
-    able: bool = True
+    fails: tuple[Any, ...] = ()
     takes: float = 0.0
 
     def make(self, pipeline: Pipeline, *, longer: bool = False) -> Candidate:
         self.clock.budget -= self.takes
-        if pipeline.keep < 1 and not self.able:
+        if pipeline.keep < 1 and "keep" in self.fails:
             raise GivenUp("it can't be narrowed", failed=("keep", pipeline.keep))
+        if pipeline.runtime in self.fails:
+            raise GivenUp("it can't be exported", failed=("runtime", pipeline.runtime))
         left = pipeline.keep * pipeline.density * (pipeline.bits or 8) / 8
         return Candidate(
             name=repr(pipeline),
@@ -167,10 +169,21 @@ def test_proposals_learn_from_what_was_tried(mlp: nn.Module) -> None:
     assert chosen in found.front
 
 
-def test_what_fails_twice_is_not_proposed_again(mlp: nn.Module) -> None:
-    found = search(mlp, trials=30, able=False)
+@pytest.mark.parametrize(
+    ("fails", "why"), [(("keep",), "it can't be narrowed"), (_pipelines.RUNTIMES["torch"][1:], "it can't be exported")]
+)
+def test_what_fails_twice_is_not_proposed_again(fails: tuple[Any, ...], why: str, mlp: nn.Module) -> None:
+    found = search(mlp, trials=30, fails=fails)
     found.run()
-    assert [each.why for each in found.tried].count("it can't be narrowed") == 2
+    assert [each.why for each in found.tried].count(why) == 2
+    assert len(found.tried) == 30
+
+
+def test_a_runtime_that_fails_twice_leaves_the_others(mlp: nn.Module) -> None:
+    found = search(mlp, trials=40, fails=(8,))
+    assert found.run().name
+    assert [each.why for each in found.tried].count("it can't be exported") == 2
+    assert sum("runtime='weights'" in each.name for each in found.tried) > 1
 
 
 def test_what_trains_nothing_is_tried_first_and_what_there_was_no_time_for_is_named(mlp: nn.Module) -> None:

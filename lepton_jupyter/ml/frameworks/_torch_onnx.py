@@ -6,6 +6,9 @@ from: that is up to half of a small model's file, and nobody else's business, so
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, MissingDependency
@@ -44,7 +47,8 @@ def to_onnx(model: Any, inputs: tuple[Any, ...]) -> bytes:
     except Exception as error:  # torch.export runs the model's own code
         raise ConfigError(
             f"the model can't be exported to ONNX: {first_line(error)}",
-            hint="An if or a loop over values, or an operation ONNX has not, is the usual reason: see the words above.",
+            hint="An if or a loop over values (write it with torch.where), or an operation ONNX has not, is the usual "
+            "reason. What stays in PyTorch needs no file: structured, prune, share, distill.",
         ) from error
     assert program is not None
     data: bytes = plain(program.model_proto).SerializeToString()
@@ -65,7 +69,14 @@ def plain(proto: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong at the bottom of it, in one line."""
+    """What went wrong at the bottom of it, and at which line of the user's code, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no words'])[0]}"
+    library, ours = sysconfig.get_path("stdlib"), str(Path(__file__).parents[2])
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in each.filename and not each.filename.startswith((library, ours)) and each.line
+    ]
+    place = f", at line {frames[-1].lineno} of {frames[-1].name}: {frames[-1].line}" if frames else ""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no words'])[0]}{place}"
