@@ -31,7 +31,8 @@ from ._table import Row, table
 from .compress_automatic import automatic
 from .compress_codec import Codec
 from .compress_data import Data
-from .compress_nets import Convolutions, LeNet5, LeNet300, Trainer, data, error, trained
+from .compress_nets import Convolutions, LeNet5, LeNet300, Trainer, data, trained
+from .compress_rows import error
 from .compress_speed import speeds
 
 #: Ten minutes of two cores.
@@ -123,9 +124,10 @@ def small(recipe: Recipe, given: Data, seed: int, quick: bool, codec: Codec) -> 
     frameworks.of(model).restore(model, back)
     places = [np.unique(array, return_inverse=True) for array in state.values()]
     plain = b"".join(values.astype("f2").tobytes() + at.astype("u1").tobytes() for values, at in places)
+    tests = given.test_pictures.numpy(), given.test_digits.numpy()
     return Result(
-        before=error(base, given.test_pictures, given.test_digits),
-        after=error(model, given.test_pictures, given.test_digits),
+        before=error(base, *tests),
+        after=error(model, *tests),
         dense=sum(4 * parameter.numel() for parameter in base.parameters()),
         size=len(file),
         plain=len(lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9}])),
@@ -170,11 +172,9 @@ def searched(given: Data, quick: bool = False) -> list[Row]:
     torch.set_num_threads(1)
     few = given.few()
     base = trained(Convolutions, few, 1 if quick else 2, seed=0)
-    learned, unseen = (
-        (few.pictures.numpy(), few.digits.numpy()),
-        (few.test_pictures.numpy(), few.test_digits.numpy()),
-    )
-    return automatic(base, f"3 convolutions on {given.name}", learned, unseen, quick)
+    learned = few.pictures.numpy(), few.digits.numpy()
+    tests = few.test_pictures.numpy(), few.test_digits.numpy()
+    return automatic(base, f"3 convolutions on {given.name}", learned, tests, quick)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lepton_jupyter.ml import compress, frameworks
+from lepton_jupyter.ml import compress
 
 from ._table import Row
+from .compress_rows import error
 
 #: Points of accuracy, of those that it holds out, that may be lost; and seconds that it is given.
 TOLERANCE, BUDGET = 0.005, 300.0
@@ -22,13 +23,19 @@ def automatic(
     # A quick run is given less than what measuring the compiled model needs, and one trial.
     budget, trials = (110.0, 1) if quick else (BUDGET, None)
     began = time.monotonic()
-    report = compress(base, data=data, budget=budget, trials=trials, tolerance=TOLERANCE)
+    told: list[float] = []
+
+    def tell(share: float, words: str) -> None:
+        told.append(time.monotonic() - began)
+
+    report = compress(base, data=data, budget=budget, trials=trials, tolerance=TOLERANCE, progress=tell)
     took = time.monotonic() - began
-    first = next(index for index, each in enumerate(report.tried) if not each.why) + 1
+    fitting = next(index for index, each in enumerate(report.tried) if not each.why)
+    first = told[0] + sum(each.seconds for each in report.tried[: fitting + 1])
     before, after = report.before, report.after
     assert before.sizes and after.sizes and before.metric and after.metric
     lost = before.metric.value - after.metric.value
-    errors = [_error(model, *tests) for model in (base, report.model)]
+    errors = [error(model, *tests) for model in (base, report.model)]
     times = ", ".join(
         f"{base.median / mine.median:.1f}× at batch {mine.batch}"
         for base, mine in zip(before.latencies, after.latencies, strict=True)
@@ -39,7 +46,7 @@ def automatic(
             figure=f"automatic mode, {name}: time to its answer, of {budget:.0f} s, 1 thread",
             goal=f"within the budget, at most one step more; ≤ {100 * TOLERANCE} points lost on what it chose by",
             ours=f"{took:.0f} s, {len(report.tried)} pipelines tried, the first that fits after "
-            f"{sum(each.seconds for each in report.tried[:first]):.0f} s; {' → '.join(report.steps)}; "
+            f"{first:.0f} s; {' → '.join(report.steps)}; "
             f"{100 * lost:+.2f} points lost",
             peer=f"fp32 eager: {before.sizes.zipped / after.sizes.zipped:.1f}× smaller zipped, {times}; "
             f"test error {errors[0]:.2f} → {errors[1]:.2f} %",
@@ -47,11 +54,3 @@ def automatic(
             met=None if quick else took <= budget + most and lost <= TOLERANCE,
         )
     ]
-
-
-def _error(model: Any, pictures: np.ndarray, digits: np.ndarray) -> float:
-    """Wrong answers in per cent."""
-    framework = frameworks.of(model)
-    parts = np.array_split(pictures, max(len(pictures) // 500, 1))
-    answers = np.concatenate([framework.predict(model, [part]) for part in parts])
-    return 100 * float((answers.argmax(1) != digits).mean())

@@ -33,7 +33,7 @@ from lepton_jupyter.ml.frameworks.litert import LiteRtModel
 from ._table import Row, in_turn, table
 from .compress_automatic import automatic
 from .compress_data import SIDE, Data, arrays
-from .compress_rows import GOALS, row, timed
+from .compress_rows import GOALS, error, row, timed
 
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -45,7 +45,7 @@ def wide(width: int = 2048) -> keras.Model:
 
 
 def convolutions() -> keras.Model:
-    """Three convolutions of 32, 64 and 128 channels with batch normalisation, and a layer over their means."""
+    """Three convolutions of 32, 64 and 128 channels with batch normalisation, and one layer after them."""
     model = keras.Sequential([keras.Input((SIDE, SIDE, 1))])
     for width in (32, 64, 128):
         model.add(layers.Conv2D(width, 3, padding="same"))
@@ -72,15 +72,9 @@ def speeds(given: Data, quick: bool = False) -> list[Row]:
         narrow = Structured(keep=keep, rounds=1 if quick else 3, multiple=8).compress(base, task)
         ours = LiteRT(threads=1).compress(narrow, task)
         by_hand = LiteRtModel(dynamic(base), 1)
-        answers = {"eager": lambda part, base=base: base(part, training=False), "ours": ours, "TFLite int8": by_hand}
-        errors = {}
-        for each, answer in answers.items():
-            found = [np.asarray(answer(part)).argmax(1) for part in np.array_split(tests, max(len(tests) // 500, 1))]
-            errors[each] = 100 * float((np.concatenate(found) != given.test_digits).mean())
-        functions = {
-            each: tf.function(lambda x, base=base: base(x, training=False), jit_compile=jit)
-            for each, jit in (("tf.function", False), ("with XLA", True))
-        }
+        models = {"eager": base, "ours": ours, "TFLite int8": by_hand}
+        errors = {each: error(model, tests, given.test_digits) for each, model in models.items()}
+        functions = {"tf.function": _function(base, xla=False), "with XLA": _function(base, xla=True)}
         for batch, goal in GOALS.items():
             part = tests[:batch]
             tensor = tf.constant(part)
@@ -91,7 +85,7 @@ def speeds(given: Data, quick: bool = False) -> list[Row]:
                 **{each: lambda f=f, tensor=tensor: f(tensor) for each, f in functions.items()},
                 "TFLite int8": by_hand.bound(part),
             }
-            found = in_turn({each: timed(call) for each, call in calls.items()}, rounds=3 if quick else 51, warm_up=10)
+            found = in_turn({each: timed(call) for each, call in calls.items()}, rounds=3 if quick else 31, warm_up=5)
             title = f"Keras, {name}, batch {batch}: narrowed + 8 bits in LiteRT against fp32 eager, 1 thread"
             rows.append(row(title, goal, found, errors, quick))
     return rows
@@ -118,6 +112,14 @@ def _trained(kind: Callable[[], keras.Model], digits: np.ndarray, pictures: np.n
     model.compile("adam", CROSS_ENTROPY)
     model.fit(pictures, digits, batch_size=128, epochs=1 if quick else 2, verbose=0)
     return model
+
+
+def _function(model: keras.Model, *, xla: bool) -> Callable[[Any], Any]:
+    def answer(pictures: Any) -> Any:
+        return model(pictures, training=False)
+
+    found: Callable[[Any], Any] = tf.function(answer, jit_compile=xla)
+    return found
 
 
 def dynamic(model: keras.Model) -> bytes:

@@ -58,7 +58,7 @@ class Wide(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Three convolutions of 32, 64 and 128 channels with batch normalisation, and a layer over their means."""
+    """Three convolutions of 32, 64 and 128 channels with batch normalisation, and one layer after them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,13 +71,6 @@ class Convolutions(nn.Module):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = functional.max_pool2d(functional.relu(norm(convolution(x))), 2)
         return self.last(x.flatten(1))
-
-
-def error(model: Callable[[Tensor], Tensor], pictures: Tensor, digits: Tensor) -> float:
-    """Wrong answers in per cent."""
-    with torch.no_grad():
-        answers = torch.cat([model(part).argmax(1) for part in pictures.split(1000)])
-    return 100 * float((answers != digits).double().mean())
 
 
 class Trainer:

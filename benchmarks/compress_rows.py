@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+
+from lepton_jupyter.ml import frameworks
 
 from ._table import Row, Sample
 
@@ -45,6 +48,14 @@ def timed(call: Callable[[], object]) -> Callable[[], float]:
         return time.perf_counter() - began
 
     return measure
+
+
+def error(model: Any, pictures: np.ndarray, digits: np.ndarray) -> float:
+    """Wrong answers in per cent."""
+    framework = frameworks.of(model)
+    parts = np.array_split(pictures, max(len(pictures) // 500, 1))
+    answers = np.concatenate([framework.predict(model, [part]) for part in parts])
+    return 100 * float((answers.argmax(1) != digits).mean())
 
 
 def _spread(sample: Sample) -> str:

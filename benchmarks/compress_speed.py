@@ -20,18 +20,19 @@ from lepton_jupyter.ml.frameworks.onnx import OnnxModel
 
 from ._table import Row, in_turn
 from .compress_data import Data
-from .compress_nets import Convolutions, Trainer, Wide, error, trained
+from .compress_nets import Convolutions, Trainer, Wide, trained
 from .compress_openvino import NAME as OPENVINO
 from .compress_openvino import OpenVino
-from .compress_rows import GOALS, row, timed
+from .compress_rows import GOALS, error, row, timed
 
 
 def speeds(given: Data, quick: bool = False, peers: bool = True) -> list[Row]:
     """One thread each, all in turn."""
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads()
     given = given.few()
     rows: list[Row] = []
     for name, kind, keep in (("3 convolutions", Convolutions, 0.375), ("perceptron, 2 × 2048", Wide, 0.25)):
+        torch.set_num_threads(threads)  # for training alone
         base = trained(kind, given, 1 if quick else 2, seed=0)
         rounds = 1 if quick else 3
         task = Task(
@@ -39,23 +40,24 @@ def speeds(given: Data, quick: bool = False, peers: bool = True) -> list[Row]:
             data=(given.pictures.numpy(), given.digits.numpy()),
         )
         narrow = Structured(keep=keep, rounds=rounds, multiple=8).compress(base, task)
+        torch.set_num_threads(1)
         models: dict[str, Any] = {"ours": Quantizing(threads=1).compress(narrow, task), "eager": base}
         whole = Quantizing(bits=32, threads=1).compress(base, task)
         samples = task.samples(512)[0]
         models["ORT int8"] = OnnxModel(static(whole.data, samples), 1)
         models |= torchao(base)
-        errors = {each: _error(model, given) for each, model in models.items()}
+        pictures, digits = given.test_pictures.numpy(), given.test_digits.numpy()
+        errors = {each: error(model, pictures, digits) for each, model in models.items()}
         runners = {each: frameworks.of(model).runner(model, "torchao" in each) for each, model in models.items()}
         runners["compiled"] = frameworks.of(base).runner(base, compiled=True)
         runners["ORT fp32"] = frameworks.of(whole).runner(whole)
-        pictures, digits = given.test_pictures.numpy(), given.test_digits.numpy()
         with OpenVino(whole.data, samples, pictures, digits, wanted=peers) as other:
             for batch, goal in GOALS.items():
                 calls = {each: timed(prepare([pictures[:batch]])) for each, prepare in runners.items()}
                 if not other.why:
                     errors[OPENVINO] = other.error
                     calls[OPENVINO] = lambda batch=batch: other.seconds(batch)
-                found = in_turn(calls, rounds=3 if quick else 51, warm_up=10)
+                found = in_turn(calls, rounds=3 if quick else 31, warm_up=5)
                 title = f"{name}, batch {batch}: narrowed + 8 bits in ONNX Runtime against fp32 eager, 1 thread"
                 rows.append(row(title, goal, found, errors, quick, f"; {OPENVINO}: {other.why}" if other.why else ""))
     return rows
@@ -101,10 +103,3 @@ def torchao(base: nn.Module) -> dict[str, nn.Module]:
         for name, config in ways.items():
             quantize_(models[name], config)
     return models
-
-
-def _error(model: Any, given: Data) -> float:
-    def answer(part: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(frameworks.of(model).predict(model, [part.numpy()]))
-
-    return error(answer, given.test_pictures, given.test_digits)
