@@ -14,7 +14,7 @@ from torch.optim import optimizer as steps
 
 from lepton_jupyter.errors import ConfigError
 from lepton_jupyter.ml import gradients, precision
-from lepton_jupyter.ml.precision import limits
+from lepton_jupyter.ml.precision import limits, probe, processors
 from lepton_jupyter.ml.precision.outermost import whole
 
 
@@ -25,6 +25,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any processor is asked, and short cells are long enough."""
+    monkeypatch.setattr(processors, "halves", lambda: {"bf16", "fp16"})
+    monkeypatch.setattr(limits, "SHARE", 0.2)
 
 
 class Reader(nn.Module):
@@ -122,9 +129,9 @@ def test_nothing_changes_for_those_that_did_not_ask() -> None:
 
 
 def test_a_probe_changes_nothing_but_speed() -> None:
-    wanted, one = cell(Transformer, 2 * limits.STEPS_LEFT)
+    wanted, one = cell(Transformer, limits.steps_needed(2) + 10)
     with flagged("auto") as said:
-        losses, other = cell(Transformer, 2 * limits.STEPS_LEFT)
+        losses, other = cell(Transformer, limits.steps_needed(2) + 10)
     if said[0].startswith("precision: fp32 stays"):  # as on any CPU without such instructions
         assert losses == wanted
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
@@ -132,6 +139,7 @@ def test_a_probe_changes_nothing_but_speed() -> None:
     assert "ms for a step's forward and backward" in said[0]
     assert "bf16" in said[0]
     assert "fp16" in said[0]
+    assert "the probe took " in said[0]
 
 
 def test_a_probe_that_finds_something_faster_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,15 +150,58 @@ def test_a_probe_that_finds_something_faster_takes_it(monkeypatch: pytest.Monkey
     assert losses[:2] == wanted[:2]
     assert losses[3] != wanted[3]
     assert losses[-1] < losses[0] / 2
-    assert said[0].startswith("precision: fp16: ")
+    assert said[0].startswith("precision: bf16: ")
     assert "the loss differs by 0." in said[0]
+    assert "fp16" not in said[0]  # no faster than bf16, and its loss has to be scaled
+    assert "torch.compile would take about 15 s, too much for the " in said[0]
     assert {each.dtype for each in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("compiler", ["eager"])
-def test_a_compiled_model_trains_in_half_precision(compiler: str) -> None:
+def test_nothing_is_run_for_a_processor_without_such_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processors, "halves", frozenset)
+    wanted, _ = cell()
+    with flagged("auto") as said:
+        assert cell()[0] == wanted
+        assert not hooks._global_forward_hooks  # they would cost each call
+    assert said == ["precision: fp32 stays: this processor has no instructions for bf16 and fp16"]
+
+
+def test_where_loops_have_no_end_a_probe_waits_and_a_compiler_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def compiled(call: Any, **_: Any) -> Any:
+        return lambda *args: calls.append("compiled") or call(*args)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(probe, "COMPILER", 0.05)
+    monkeypatch.setattr(probe, "COMPILE_ONE", 0.0)
+    monkeypatch.setattr(limits, "GAIN", 1e9)
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
+    said_at: list[int] = []
+    with flagged("auto", "auto") as said:
+        while len(said) < 2:
+            optimizer.zero_grad()
+            model(torch.ones(4, 2)).mean().backward()
+            optimizer.step()
+            said_at.append(len(said))
+            assert len(said_at) < 10_000
+        assert said_at.index(1) == limits.steps_needed(2)
+        calls.clear()
+        with torch.no_grad():
+            model(torch.ones(4, 2))
+        model(torch.ones(3, 2))
+        assert calls == []  # a compiler would begin anew
+        model(torch.ones(4, 2))
+        assert calls == ["compiled"]
+    assert "and is tried after" in said[0]
+    assert said[1].startswith("precision: bf16 + torch.compile: ")
+    assert "_compiled_call_impl" not in model.__dict__
+
+
+def test_a_compiled_model_trains_in_half_precision() -> None:
     with flagged("bf16"):
-        losses, _ = cell(lambda: torch.compile(plain(), backend=compiler))
+        losses, _ = cell(lambda: torch.compile(plain(), backend="eager"))
     with flagged("bf16"):
         assert losses == pytest.approx(cell()[0], rel=1e-3)
 

@@ -11,7 +11,14 @@ import tensorflow as tf
 from keras import layers
 
 from lepton_jupyter.ml import gradients, precision
-from lepton_jupyter.ml.precision import limits
+from lepton_jupyter.ml.precision import limits, processors
+
+
+@pytest.fixture(autouse=True)
+def same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any processor is asked."""
+    monkeypatch.setattr(processors, "halves", lambda: {"bf16", "fp16"})
+
 
 WORDS = np.random.default_rng(0).integers(50, size=(128, 6))
 LABELS = (WORDS[:, 0] > 25).astype("int64")
@@ -115,7 +122,7 @@ def test_fp16_scales_the_loss() -> None:
 
 
 def test_a_probe_chooses_and_training_goes_on_as_if_there_had_been_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "STEPS_LEFT", 10)
+    monkeypatch.setattr(limits, "SHARE", 1e9)  # however little is left
     monkeypatch.setattr(limits, "TURNS", 1)
     said: list[str] = []
     wanted = fit(made("plain"))
@@ -143,4 +150,31 @@ def test_what_cannot_be_probed_keeps_fp32_and_hears_why() -> None:
     ]
     with precision.around("auto", "off", said.append):
         fit(made("plain"), 2)
-    assert said[1] == "precision: fp32 stays: the 7 steps that are left are too few for a probe to pay"
+    assert said[1].startswith("precision: fp32 stays: the 6 steps that are left are too few for a probe to pay, which")
+
+
+def test_where_fit_does_not_know_its_steps_a_probe_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches() -> Any:
+        while True:
+            yield WORDS[:32], LABELS[:32]
+
+    def unending(steps: int) -> None:
+        model = made("plain")
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        end = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, _: batch + 1 == steps and setattr(model, "stop_training", True)
+        )
+        model.fit(batches(), shuffle=False, callbacks=[end], verbose=0)
+
+    said: list[str] = []
+    with precision.around("auto", "off", said.append):
+        unending(20)
+    assert said == []  # tracing takes longer than twenty steps
+    monkeypatch.setattr(limits, "SHARE", 1e9)
+    with precision.around("auto", "off", said.append):
+        unending(20)
+    assert "the probe took" in said[0]
+    monkeypatch.setattr(processors, "halves", frozenset)
+    with precision.around("auto", "off", said.append):
+        unending(5)
+    assert said[1:] == ["precision: fp32 stays: this processor has no instructions for bf16 and fp16"]

@@ -38,6 +38,8 @@ class Outermost:
 
     def install(self) -> None:
         """From now on every module call is seen."""
+        if self._handles:
+            return
         # torch.compile warns of global hooks: they see a compiled module and the one in it. Only the outer counts.
         warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
         self._filter = warnings.filters[0]
@@ -51,6 +53,7 @@ class Outermost:
         """Leave nothing behind, also when an interrupt ended a call where no hook could see it."""
         for handle in self._handles:
             handle.remove()
+        self._handles = []
         if self._filter in warnings.filters:
             warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
         calls = self._calls()

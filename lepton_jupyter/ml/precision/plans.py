@@ -22,6 +22,11 @@ class Plan:
     channels_last: bool = False
     compiled: bool = False
 
+    @property
+    def watches(self) -> bool:
+        """Whether it needs to see each call of a module."""
+        return self.precision != "fp32" or self.channels_last
+
     def __str__(self) -> str:
         parts = [
             "tf32" if self.tf32 and self.precision == "fp32" else self.precision,
@@ -62,9 +67,29 @@ class Force:
         self.choose(Plan(), self._modules)
 
     def _compile(self, module: Any) -> Callable[..., Any]:
-        if module not in self._compiled:
-            self._compiled[module] = self._outermost.calling(module, torch.compile(module._call_impl))
+        """For calls like the first one: a compiler that began anew for each shape would cost more than was reckoned."""
+        if module in self._compiled:
+            return self._compiled[module]
+        plain = module._call_impl
+        compiled = torch.compile(plain, dynamic=False, options={"fallback_random": True})  # the same dropout as before
+        known: list[Any] = []
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            form = torch.is_grad_enabled(), module.training, _shapes((args, keywords))
+            known.append(form) if not known else None
+            return (compiled if form == known[0] else plain)(*args, **keywords)
+
+        self._compiled[module] = self._outermost.calling(module, call)
         return self._compiled[module]
+
+
+def _shapes(value: Any) -> Any:
+    """Of all tensors in some arguments."""
+    if isinstance(value, torch.Tensor):
+        return value.shape
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return tuple(map(_shapes, value)) if isinstance(value, (list, tuple)) else None
 
 
 def _lay_out(module: Any, form: Any) -> None:

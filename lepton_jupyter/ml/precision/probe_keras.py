@@ -1,7 +1,9 @@
-"""Measures, at the second batch of a `fit`, which way to compute is the fastest that agrees. In the kernel.
+"""Measures, on a batch of a `fit`, which way to compute is the fastest that agrees. In the kernel.
 
 A step's loss and gradients are computed on that batch in each way, and nothing is applied; then all that a call of the
 model changes (moving averages, random seeds, metrics) is put back, and the batch goes the way it would have gone.
+Each way has to be traced and compiled first: what that takes shows in the first batch, and a probe is made when it is
+a small share of the training that is left (limits.SHARE).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import limits
+from . import limits, processors
 
 SCALE = 2.0**10
 
@@ -30,25 +32,39 @@ class Probe:
 
     def __init__(self, models: Any, model: Any, step: Callable[[Any], Any], remake: Callable[[], Any]) -> None:
         self._models, self._model, self._step, self._remake = models, model, step, remake
-        self._batches = 0
+        self._batches, self._look = 0, 3  # batches that were begun; the one at which a probe may be made
+        self._times: list[float] = []  # of the first two, the first with tracing
         self._done = False
 
     def __call__(self, iterator: Any) -> Any:
         self._batches += 1
-        if self._done or self._batches < 2:
+        if self._done:
             return self._step(iterator)
-        self._done = True
-        self._models.measured()
-        why = self._unsound(iterator)
-        if why:
-            self._models.tell(f"precision: {self._models.halves.precision} stays: {why}")
+        if self._batches < 3:
+            began = time.perf_counter()
+            logs = self._step(iterator)
+            for each in tf.nest.flatten(logs)[:1]:
+                np.asarray(each)  # a GPU is waited for
+            self._times.append(time.perf_counter() - began)
+            return logs
+        if self._batches < self._look:
+            return self._step(iterator)
+        why = self._unsound(iterator) or self._unpaid()
+        if why or self._batches < self._look:
+            if why:
+                self._end(f"{self._models.halves.precision} stays: {why}")
             return self._step(iterator)
         data = next(iter(iterator))
-        self._models.tell(f"precision: {self._decide(data)}")
+        self._end(self._decide(data))
         return self._step([data])
 
+    def _end(self, words: str) -> None:
+        self._done = True
+        self._models.measured()
+        self._models.tell(f"precision: {words}")
+
     def _unsound(self, iterator: Any) -> str:
-        model, params = self._model, self._models.params
+        model = self._model
         own = next(each for each in type(model).__mro__ if "train_step" in vars(each))
         if not own.__module__.startswith("keras."):
             return f"{own.__name__} has a train_step of its own, which a probe cannot run without its effects"
@@ -58,15 +74,31 @@ class Probe:
             or isinstance(iterator, tf.distribute.DistributedIterator)
         ):
             return "a probe needs compiled steps of one batch each, on one device"
-        if params.get("epochs") and params.get("steps"):
-            left = params["epochs"] * params["steps"] - 1
-            if left < limits.STEPS_LEFT:
-                return f"the {left} steps that are left are too few for a probe to pay"
-        return ""
+        return "" if self._ways() else processors.lacking()
+
+    def _unpaid(self) -> str:
+        """Why a probe does not pay. Where nobody knows how many batches are left, it is put off until it does."""
+        params, ways = self._models.params, len(self._ways())
+        traced, once = max(self._times[0] - self._times[1], 0.0), self._times[1]
+        cost = (ways + 1) * traced + limits.runs(ways) * once
+        needed = math.ceil(cost / limits.SHARE / once)
+        if not (params.get("epochs") and params.get("steps")):
+            self._look = max(self._look, needed)
+            return ""
+        left = params["epochs"] * params["steps"] - self._batches + 1
+        if left >= needed:
+            return ""
+        return f"the {left} steps that are left are too few for a probe to pay, which would take about {cost:.2g} s"
+
+    def _ways(self) -> list[tuple[Any, Any]]:
+        """(precision, jit) to try, each on top of the best so far; None leaves it as it is."""
+        mode, compiler = self._models.asked
+        halves = [each for each in ("bf16", "fp16") if mode == "auto" and (_on_gpu() or each in processors.halves())]
+        return [*((each, None) for each in halves), *([(None, not self._model.jit_compile)] * (compiler == "auto"))]
 
     def _decide(self, data: Any) -> str:
         models, model = self._models, self._model
-        mode, compiler = models.asked
+        began = time.perf_counter()
         first = models.halves.precision, bool(model.jit_compile)
         variables = list({id(each): each for each in [*model.variables, *model.metrics_variables]}.values())
         values = [tf.identity(each.value) for each in variables]
@@ -80,10 +112,10 @@ class Probe:
                     _, run = self._way(data, first, values, variables)
                 best, best_run, losses = first, run, {first: 0.0}
                 times[first] = min(_timed(run) for _ in range(limits.TURNS))
-                for way in _ways(first, mode, compiler):
-                    way = (way[0] or best[0], best[1] if way[1] is None else way[1])
-                    if way in times:
-                        continue
+                for precision, jit in self._ways():
+                    way = (precision or best[0], best[1] if jit is None else jit)
+                    if precision == "fp16" and best[0] == "bf16":
+                        continue  # no faster, and its loss has to be scaled
                     try:
                         found, run = self._way(data, way, values, variables)
                         losses[way] = _agreement(found, wanted)
@@ -92,9 +124,12 @@ class Probe:
                             f"{_named(way)}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:120]}"
                         )
                         continue
-                    pairs = [(_timed(best_run), _timed(run)) for _ in range(limits.TURNS)]
-                    times[best] = min(times[best], *(each[0] for each in pairs))
-                    times[way] = min(each[1] for each in pairs)
+                    times[way] = math.inf
+                    for _ in range(limits.TURNS):
+                        times[way] = min(times[way], _timed(run))
+                        if times[way] > limits.HOPELESS * times[best]:
+                            break
+                        times[best] = min(times[best], _timed(best_run))
                     if times[way] < limits.GAIN * times[best]:
                         best, best_run = way, run
         finally:
@@ -117,6 +152,8 @@ class Probe:
             words,
             f"also measured: {others}" if others else "",
             f"not possible: {'; '.join(refused)}" if refused else "",
+            processors.lacking() if models.asked[0] == "auto" and not _on_gpu() else "",
+            f"the probe took {time.perf_counter() - began:.2g} s",
         ]
         return ". ".join(part for part in parts if part)
 
@@ -158,10 +195,8 @@ class Probe:
         return run(training=not any(hasattr(each, "seed_generator") for each in model._flatten_layers())), run
 
 
-def _ways(first: tuple[str, bool], mode: str, compiler: str) -> list[tuple[Any, Any]]:
-    """(precision, jit) to try, each on top of the best so far; None leaves it as it is."""
-    halves = [("bf16", None), ("fp16", None)] if mode == "auto" else []
-    return [*halves, *([(None, not first[1])] if compiler == "auto" else [])]
+def _on_gpu() -> bool:
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _named(way: tuple[str, bool]) -> str:
