@@ -31,7 +31,7 @@ def fetching() -> Iterator[Callable[[int, int], None]]:
 
     def tell(done: int, total: int) -> None:
         nonlocal shown, told
-        if time.monotonic() - told > _TELL_EVERY or (shown and done >= total):
+        if shown if done >= total else time.monotonic() - told > _TELL_EVERY:
             told, words = time.monotonic(), f"lepton: fetched {size(done)} of {size(total)}"
             if shown:
                 shown.update({"text/plain": words}, raw=True)
