@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HostStorage, IllegalMove, UnknownJob
-from .journal import Journal, first_event
+from .journal import Journal, first_event, open_journal
 from .storage import job_folder
 
 if TYPE_CHECKING:
@@ -50,15 +50,49 @@ class HostJob:
             self.journal.sync()
 
 
-def new_journal(root: str, job_id: str, news: threading.Condition, about: dict[str, Any]) -> Journal:
+class Spare:
+    """The folder of the next job with its empty journal, made ahead: to make them takes a file system longer than all
+    else that begins a job. Until then they are in the kernel's own folder, and go with it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, "next")
+        self._lock = threading.Lock()
+        self._journal: int | None = None
+
+    def make(self) -> None:
+        """Have one, unless there is one. When the disk refuses, so it will the job, which then says why."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._journal is None:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(self._path, 0o700)
+                self._journal = open_journal(os.path.join(self._path, "journal"))
+
+    def take(self, folder: str) -> int | None:
+        """Let it be `folder`; its journal, open. None when there is none, or something else is in that place."""
+        with self._lock:
+            journal, self._journal = self._journal, None
+            if journal is None:
+                return None
+            try:
+                os.rename(self._path, folder)
+            except OSError:
+                os.close(journal)
+                return None
+            return journal
+
+
+def new_journal(root: str, job_id: str, news: threading.Condition, about: dict[str, Any], spare: Spare) -> Journal:
     """The journal of a job that is queued; its first event tells `about` it.
 
     Raises HostStorage when it cannot be begun, IllegalMove when the id is taken.
     """
     folder = job_folder(root, job_id)
     try:
-        os.mkdir(folder, 0o700)
-        journal = Journal(os.path.join(folder, "journal"), job_id, news)
+        opened = spare.take(folder)
+        if opened is None:
+            os.mkdir(folder, 0o700)
+        journal = Journal(os.path.join(folder, "journal"), job_id, news, opened)
         journal.append("state", {"state": "QUEUED", "time": time.time(), **about}, tell=False)  # nobody follows it yet
     except FileExistsError:
         raise IllegalMove(f"a job {job_id!r} exists on this host already") from None

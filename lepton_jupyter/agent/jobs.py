@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnknownJob
 from ..wire import from_json
 from .cargo import held
-from .host_job import HostJob, full_hint, new_journal, stored_journal
+from .host_job import HostJob, Spare, full_hint, new_journal, stored_journal
 from .journal import Journal
 from .kernel import ENDED_ITSELF, Kernel, KernelMessage
 from .processes import MARKER, family_of, gpu_memory
@@ -50,6 +50,7 @@ class JobQueue:
         self._sockets, self._cwd, self._news = sockets, cwd, news
         about = read_json(os.path.join(folder, "kernel.json")) or {}
         self._artifacts = str(about.get("artifacts", ""))  # the bucket to which the target's artifacts go besides
+        self._spare = Spare(folder)
         self._lock = threading.RLock()
         self._jobs: dict[str, HostJob] = {}
         self._waiting: collections.deque[HostJob] = collections.deque()
@@ -121,7 +122,7 @@ class JobQueue:
     ) -> None:
         with self._lock:
             about = {"kernel": self.kernel_id, "name": str(request.get("name", ""))}
-            journal = new_journal(self.root, job_id, self._news, about)
+            journal = new_journal(self.root, job_id, self._news, about, self._spare)
             job = self._jobs[job_id] = HostJob(job_id, journal, request, code)
             job.cargo, job.credentials = cargo, credentials
             self._waiting.append(job)
@@ -243,6 +244,7 @@ class JobQueue:
         with self._lock:
             self._ready = True
             self._next()
+        self._spare.make()
 
     def _on_message(self, message: KernelMessage) -> None:
         with self._lock:
@@ -269,6 +271,8 @@ class JobQueue:
                 job.idle = job.idle or from_json(message.content).get("execution_state") == "idle"
             if job is running and job.idle and job.reply is not None:
                 self._finish(job, job.reply)
+        if job.final:
+            self._spare.make()
 
     def _finish(self, job: HostJob, reply: dict[str, Any]) -> None:
         if reply.get("status") == "ok":

@@ -26,10 +26,10 @@ _NEWEST = 1 << 16
 class Journal:
     """The events of one job. Safe for one writer and many readers in threads of one process.
 
-    `news` is notified after every append; readers wait on it.
+    `news` is notified after every append; readers wait on it. `new` is an empty file, open for writing, at `path`.
     """
 
-    def __init__(self, path: str, job_id: str, news: threading.Condition) -> None:
+    def __init__(self, path: str, job_id: str, news: threading.Condition, new: int | None = None) -> None:
         self.path = path
         self.job_id = job_id
         self.torn = 0  # bytes at the end of the file, when it was opened, that are no whole record
@@ -40,9 +40,10 @@ class Journal:
         self._kept: list[bytes] = []  # frames the disk had no room for; they last as long as this process
         self._newest: collections.deque[bytes] = collections.deque()  # frames of the last records
         self._newest_size = 0
-        self._fd: int | None = None
+        self._fd = new
         self._dirty = False
-        self._scan()
+        if new is None:
+            self._scan()
 
     @property
     def last(self) -> int:
@@ -142,7 +143,7 @@ class Journal:
 
     def _write(self, prefix: bytes, frame: bytes) -> None:
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = open_journal(self.path)
             if os.fstat(self._fd).st_size > self._size:
                 os.ftruncate(self._fd, self._size)
         try:
@@ -178,6 +179,11 @@ class Journal:
                 self._starts.append(self._size)
                 self._size += _RECORD.size + size
         self.torn = length - self._size  # a reader leaves it alone: another process may be writing it just now
+
+
+def open_journal(path: str) -> int:
+    """The file at `path`, made if need be, open to append to."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def first_event(path: str) -> Event | None:

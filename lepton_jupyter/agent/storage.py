@@ -5,7 +5,8 @@
     ROOT/ (0700, ~/.lepton unless the target's `root` says otherwise)
       agents/DIGEST.zip        this program, by its content
       envs/DIGEST/             managed environments
-      kernels/ID/              kernel.json, alive (a lock its agent holds), agent.sock, agent.log, kernel.log
+      kernels/ID/              kernel.json, alive (a lock its agent holds), agent.sock, agent.log, kernel.log,
+                               next/ (what becomes the folder of its next job)
       jobs/ID/journal          what a job is and all it said
 """
 
