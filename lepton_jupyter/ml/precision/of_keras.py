@@ -46,6 +46,7 @@ class Models:
         self.params: dict[str, Any] = {}  # of the `fit` that goes on: epochs, steps
         self.fitting = 0
         self.by_hand = False
+        self.waiting = 0  # steps of the `fit` that no probe paid for yet
         self._measured = False
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self._undo: list[Callable[[], None]] = []
@@ -73,7 +74,12 @@ class Models:
                 _forget(model)
             for undo in reversed(self._undo):
                 undo()
-            if self.asked and self.by_hand and not self._measured:
+            if self.waiting and not self._measured:
+                self.tell(
+                    f"precision: {self.halves.precision} stays: the training ended after {self.waiting} steps, "
+                    "before a probe could pay"
+                )
+            elif self.asked and self.by_hand and not self._measured:
                 self.tell(
                     f"precision: {self.halves.precision} stays in the loop written by hand: its GradientTape step "
                     "cannot be run again without running the cell's own lines twice"

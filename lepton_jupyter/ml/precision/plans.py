@@ -42,7 +42,7 @@ class Force:
     def __init__(self, outermost: Outermost) -> None:
         self.now = Plan()
         self._outermost = outermost
-        self._modules: list[Any] = []
+        self.modules: list[Any] = []  # those that `choose` was given last
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._tf32 = torch.backends.cuda.matmul.allow_tf32
 
@@ -51,7 +51,7 @@ class Force:
         outermost = self._outermost
         outermost.dtype = NAMES[plan.precision]
         torch.backends.cuda.matmul.allow_tf32 = plan.tf32 or self._tf32
-        changed = list(dict.fromkeys([*self._modules, *modules]))
+        changed = list(dict.fromkeys([*self.modules, *modules]))
         if plan.channels_last != self.now.channels_last:
             for module in changed:
                 _lay_out(module, torch.channels_last if plan.channels_last else torch.contiguous_format)
@@ -60,11 +60,11 @@ class Force:
             module.__dict__.pop("_compiled_call_impl", None) if module in self._compiled else None
             if plan.compiled:
                 module.__dict__["_compiled_call_impl"] = self._compile(module)
-        self.now, self._modules = plan, list(modules)
+        self.now, self.modules = plan, list(modules)
 
     def undo(self) -> None:
         """As it was before the first plan."""
-        self.choose(Plan(), self._modules)
+        self.choose(Plan(), self.modules)
 
     def _compile(self, module: Any) -> Callable[..., Any]:
         """For calls like the first one: a compiler that began anew for each shape would cost more than was reckoned."""

@@ -86,10 +86,10 @@ class Probe:
                 )
             self._decide(calls, optimizer, took, _steps_left(self._steps, sys._getframe(1)))
         except replay.Unsound as why:
-            self._force.choose(now, [])
+            self._force.choose(now, self._force.modules)
             self._end(f"{now} stays: {why}")
         except Exception as error:  # noqa: BLE001 - for instance no memory for a second run: the cell goes on without
-            self._force.choose(now, [])
+            self._force.choose(now, self._force.modules)
             self._end(f"{now} stays: the step could not be run again ({brief(error)})")
         if not self._force.now.watches:
             self._outermost.remove()  # hooks cost each module's call

@@ -40,6 +40,7 @@ class Probe:
         self._batches += 1
         if self._done:
             return self._step(iterator)
+        self._models.waiting = self._batches
         if self._batches < 3:
             began = time.perf_counter()
             logs = self._step(iterator)
