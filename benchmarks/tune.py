@@ -1,14 +1,20 @@
-"""What a trial costs beside the trial: a study of ours against plain Optuna on the same function, in turn."""
+"""What a trial costs beside the trial: a study of ours against Optuna and Ray Tune on the same function, in turn."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from ._bed import Bed, Failed
+import psutil
+
+from ._bed import ROOT, Bed, Failed
 from ._table import Row, span
 
 #: Both are given the same function, space and sampler; seconds and the best value come out.
@@ -49,7 +55,43 @@ began = time.perf_counter()
 study.optimize(objective, n_trials=trials)
 print(json.dumps([time.perf_counter() - began, study.best_value]))
 """
+#: Ray Tune with Optuna's sampler of the same seed, in the peers' environment; on this machine alone, nothing listens
+#: but on loopback. As many trials at once as there are cores: that is how it is meant to be used.
+_RAY = """
+import json, math, os, sys, time
+trials, folder, seed = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+import ray
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+from optuna.samplers import TPESampler
+body = compile(sys.argv[4], "<function>", "exec")
+def objective(names):
+    names = {"math": math, **names}
+    exec(body, names)
+    tune.report({"value": names["value"]})
+space = {"a": tune.uniform(0, 1), "b": tune.loguniform(1e-5, 1e-1), "c": tune.lograndint(16, 513),
+         "d": tune.choice([8, 16, 32, 64])}
+search = OptunaSearch(metric="value", mode="min", sampler=TPESampler(seed=seed, multivariate=True))
+ray.init(num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=80 << 20, _node_ip_address="127.0.0.2",
+         _temp_dir=folder, log_to_driver=False, configure_logging=False)
+began = time.perf_counter()
+found = tune.Tuner(
+    objective, param_space=space,
+    tune_config=tune.TuneConfig(search_alg=search, num_samples=trials, reuse_actors=True),
+    run_config=tune.RunConfig(storage_path=folder + "/results", verbose=0),
+).fit()
+took = time.perf_counter() - began
+print(json.dumps([took, found.get_best_result("value", "min").metrics["value"]]))
+ray.shutdown()
+"""
 _FUNCTION = "value = (a - 0.3) ** 2 + (math.log10(b) + 3) ** 2 / 4 + (math.log2(c) - 7) ** 2 / 16 + (d != 32) / 8"
+
+
+#: The environment of Ray alone: it pins what other peers need otherwise.
+_FOLDER = ROOT / "build" / "peers-tune"
+_PACKAGES = ("ray[tune]", "optuna")
+#: Nothing is reported to anybody, nothing is open without a token.
+_RAY_ENV = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
 
 
 def tune(bed: Bed) -> list[Row]:
@@ -66,23 +108,71 @@ def tune(bed: Bed) -> list[Row]:
     median = {name: statistics.median(values) for name, values in took.items()}
     value = {name: statistics.median(values) for name, values in best.items()}
     beside = median["ours"] - median["memory"]
+    ray, ray_ratio = _ray(bed, trials, median["ours"])
     return [
         Row(
             figure=f"a trial of a cell that does nothing, {trials} trials (tpe)",
             goal="≤ 50 ms a trial",
-            ours=f"{span(median['ours'])} ({3600 / median['ours']:,.0f} trials an hour), best {value['ours']:.3g}",
-            peer=f"Optuna in memory {span(median['memory'])}, best {value['memory']:.3g}; "
-            f"in a file {span(median['file'])}, best {value['file']:.3g}",
-            ratio=f"{median['ours'] / median['file']:.2f} of Optuna in a file; {span(max(beside, 0.0))} beside memory",
+            ours=_said(median["ours"], value["ours"]),
+            peer=f"Optuna in memory {_said(median['memory'], value['memory'])}; "
+            f"in a file {_said(median['file'], value['file'])}; {ray}",
+            ratio=f"{median['ours'] / median['file']:.2f} of Optuna in a file; {span(max(beside, 0.0))} beside memory"
+            + ray_ratio,
             met=median["ours"] <= 0.05,
         )
     ]
 
 
-def _run(script: str, trials: int, folder: Path, seed: int, storage: str) -> tuple[float, float]:
-    line = [sys.executable, "-c", script, str(trials), str(folder), str(seed), _FUNCTION, storage]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+def _said(seconds: float, value: float) -> str:
+    return f"{span(seconds)} ({3600 / seconds:,.0f} trials an hour), best {value:.3g}"
+
+
+def _ray(bed: Bed, trials: int, ours: float) -> tuple[str, str]:
+    """Ray Tune's words, and the ratio; once, since it takes a minute."""
+    python = _FOLDER / "bin" / "python"
+    no_peers = bed.peers.missing("ipyparallel") == "not measured"  # none were asked for
+    if why := "not measured" if no_peers else _install(python):
+        return f"Ray Tune: {why}", ""
+    env = {**bed.env, **_RAY_ENV, "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    folder = Path(tempfile.mkdtemp(prefix="lr"))  # short: the paths of its sockets may have 107 characters
+    try:
+        seconds, value = _run(_RAY, trials, folder, 0, "", python=python, env=env)
+    except (Failed, subprocess.TimeoutExpired) as error:
+        return f"Ray Tune failed: {error}", ""
+    finally:
+        _end_ray(folder)
+    return f"Ray Tune {_said(seconds / trials, value)}", f"; {ours * trials / seconds:.3f} of Ray Tune"
+
+
+def _install(python: Path) -> str:
+    """Have Ray there; "" or why not."""
+    commands = [] if python.exists() else [[sys.executable, "-m", "venv", str(_FOLDER)]]
+    if commands or subprocess.run([python, "-c", "import ray.tune, optuna"], capture_output=True).returncode:
+        print("installing Ray Tune for comparison …", file=sys.stderr, flush=True)
+        commands.append([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *_PACKAGES])
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            return f"could not be installed: {(done.stderr.strip().splitlines() or ['no word why'])[-1][:200]}"
+    return ""
+
+
+def _end_ray(folder: Path) -> None:
+    """What Ray started and left, also when its driver was killed: it carries the folder in its command line."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in word for word in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(
+    script: str, trials: int, folder: Path, seed: int, storage: str, python: Path | str = sys.executable,
+    env: dict[str, str] | None = None,
+) -> tuple[float, float]:  # fmt: skip
+    line = [str(python), "-c", script, str(trials), str(folder), str(seed), _FUNCTION, storage]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, env=env)
     if done.returncode:
-        raise Failed(done.stderr.strip().splitlines()[-1])
-    seconds, value = json.loads(done.stdout)
+        raise Failed((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
+    seconds, value = json.loads(done.stdout.splitlines()[-1])
     return float(seconds), float(value)
