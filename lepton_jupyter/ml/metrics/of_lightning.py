@@ -66,9 +66,8 @@ def _callback(meter: Meter, base: Any) -> Any:
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int) -> None:
             self._batch = index + 1
             if meter.looked != self._looked:  # a reading wants to know
-                self._looked, self._loss = meter.looked, meter.sources.get("torch", dict)().get("loss")
-                logged = trainer.logged_metrics.items()
-                self._of_step = {name: value for name, value in logged if name not in self._told}
+                self._looked = meter.looked
+                self._look(trainer)
 
         @meter.careful
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
@@ -78,6 +77,7 @@ def _callback(meter: Meter, base: Any) -> Any:
         @meter.careful
         def on_train_end(self, trainer: Any, module: Any) -> None:
             self._tell(trainer)
+            self._look(trainer)
 
         @meter.careful
         def on_validation_end(self, trainer: Any, module: Any) -> None:
@@ -85,6 +85,12 @@ def _callback(meter: Meter, base: Any) -> Any:
                 self._tell(trainer)
 
         on_test_end = on_validation_end
+
+        def _look(self, trainer: Any) -> None:
+            """Keep what the last step had."""
+            self._loss = meter.sources.get("torch", dict)().get("loss")
+            logged = trainer.logged_metrics.items()
+            self._of_step = {name: value for name, value in logged if name not in self._told}
 
         def _tell(self, trainer: Any) -> None:
             """Log what is new and no step's."""
