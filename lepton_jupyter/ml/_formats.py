@@ -61,7 +61,7 @@ def torch_pt2(model: Any, path: Path, inputs: Sequence[Array]) -> Loaded:
     so have the parameters, for one that is a part of something larger would bring all of that along."""
     import torch
 
-    from .frameworks._torch_onnx import first_line
+    from .frameworks._torch_onnx import at_line
 
     ready, examples = _ready(model, inputs)
     with torch.no_grad():
@@ -77,7 +77,7 @@ def torch_pt2(model: Any, path: Path, inputs: Sequence[Array]) -> Loaded:
             loaded = torch.export.load(path).module()
     except Exception as error:  # torch.export runs the model's own code
         raise ConfigError(
-            f"the model can't be exported to PT2: {first_line(error)}",
+            f"the model can't be exported to PT2: {at_line(error)}",
             hint="An if or a loop over values is the usual reason: write it with torch.where.",
         ) from error
     torch_framework = frameworks.of(model)

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within: no warnings, no log (PyTorch logs whole graphs as errors), nothing printed. Exceptions come through."""
+    """Within: no warnings, no log, nothing printed (PyTorch prints whole graphs). Exceptions come through."""
     level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        away = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(away), contextlib.redirect_stderr(away):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -170,7 +170,7 @@ def check(notebook: LiveNotebook, folder: Path, kind: str, trials: int) -> None:
     assert "what came of it" in text
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("framework", "trials"), [("torch", 5), ("keras", 4)])
 def test_each_kind_gets_smaller_and_faster(framework: str, trials: int, notebook: LiveNotebook, tmp_path: Path) -> None:
     notebook._client.timeout = 300  # compilers take their time on a busy machine

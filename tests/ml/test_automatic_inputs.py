@@ -188,6 +188,14 @@ def test_answers_that_fit_no_target_ask_for_a_loss(mlp: nn.Module) -> None:
         defaults.answers(mlp, examples.arrays((PICTURES, PICTURES)))
 
 
+def test_inputs_that_the_model_does_not_take_are_named(mlp: nn.Module) -> None:
+    data = (PICTURES[:, :4], DIGITS)
+    with pytest.raises(ConfigError, match=r"does not take inputs of the shape \(256, 4, 8\) \(float32\)"):
+        compress(mlp, data=data)
+    with pytest.raises(ConfigError, match="test=: the model does not take"):
+        compress(mlp, data=(PICTURES, DIGITS), test=data)
+
+
 def accuracy(model: Any) -> float:
     """As a user writes it for a Module."""
     model.eval()

@@ -68,7 +68,7 @@ def test_one_number_has_no_interval() -> None:
     assert metric(lambda model: torch.tensor(0.5), None) == Metric(value=0.5)
 
 
-@pytest.mark.parametrize("given", [float("nan"), [1.0, float("inf")], []])
+@pytest.mark.parametrize("given", [float("nan"), [1.0, float("inf")], [], "good", None])
 def test_a_metric_that_is_no_number_is_refused(given: Any) -> None:
     with pytest.raises(ConfigError, match="finite"):
         metric(lambda model: given, None)

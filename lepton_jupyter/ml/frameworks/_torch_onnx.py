@@ -46,7 +46,7 @@ def to_onnx(model: Any, inputs: tuple[Any, ...]) -> bytes:
             )
     except Exception as error:  # torch.export runs the model's own code
         raise ConfigError(
-            f"the model can't be exported to ONNX: {first_line(error)}",
+            f"the model can't be exported to ONNX: {at_line(error)}",
             hint="An if or a loop over values (write it with torch.where), or an operation ONNX has not, is the usual "
             "reason. What stays in PyTorch needs no file: structured, prune, share, distill.",
         ) from error
@@ -69,14 +69,24 @@ def plain(proto: Any) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong at the bottom of it, and at which line of the user's code, in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """What went wrong at the bottom of it, in one line."""
+    error = _bottom(error)
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no words'])[0]}"
+
+
+def at_line(error: BaseException) -> str:
+    """The same, and which line of the user's code did it, if one did."""
     library, ours = sysconfig.get_path("stdlib"), str(Path(__file__).parents[2])
     frames = [
         each
-        for each in traceback.extract_tb(error.__traceback__)
+        for each in traceback.extract_tb(_bottom(error).__traceback__)
         if "site-packages" not in each.filename and not each.filename.startswith((library, ours)) and each.line
     ]
     place = f", at line {frames[-1].lineno} of {frames[-1].name}: {frames[-1].line}" if frames else ""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no words'])[0]}{place}"
+    return first_line(error) + place
+
+
+def _bottom(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
