@@ -83,6 +83,8 @@ def test_it_goes_on_by_its_name_with_what_it_knows(opened: Any, tmp_path: Path) 
     assert space_of(str(tmp_path / "studies"), "study") == SPACE
     with pytest.raises(ConfigError, match="has another direction: minimize, not maximize"):
         opened(maximize=True)
+    with pytest.raises(ConfigError, match="has another metric: val_loss, or loss, not score"):
+        opened(metric="score")
     with pytest.raises(ConfigError, match=r"has another space: x=-2\.\.2  kind=a\|b, not y=0\.\.1"):
         opened(space={"y": Range(0, 1)})
 
@@ -240,6 +242,20 @@ def test_it_stops_when_asked_and_when_time_is_up(opened: Any, tmp_path: Path) ->
     assert study.next() is not None
     late = opened("late")
     assert trials(late, cell, InTurn(seconds=0)) == []
+
+
+def test_a_trial_that_is_interrupted_is_tried_again(opened: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    stop = f"if x != 1.5 and not pathlib.Path({str(mark)!r}).exists():\n    raise KeyboardInterrupt"
+    code = f"import pathlib\n{CELL}\n{stop}"
+    runner, study, cell = InTurn(), opened(trials=3), cell_of(tmp_path, code)
+    assert len(trials(study, cell, runner)) == 1
+    assert runner.interrupted
+    assert study.stopped
+    mark.touch()
+    dropped = study._study.trials[1].params
+    assert trials(study, cell)[0].params == dropped
+    assert [each.state for each in study.tried()] == ["complete"] * 3
 
 
 def test_losses_of_steps_are_kept_in_little() -> None:

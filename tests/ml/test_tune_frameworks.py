@@ -36,6 +36,21 @@ for epoch in range(4):
         loss.backward()
         optimizer.step()
 """
+TAPE = """
+import keras
+import tensorflow as tf
+optimizer = keras.optimizers.SGD(0.001)
+
+@tf.function
+def step(x, y):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(x) - y) ** 2)
+    optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+    return loss
+
+for turn in range(150):
+    loss = step(x, y)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +133,47 @@ def test_torch_tells_its_loss_and_its_module_begins_anew(
     assert sizes.batch in [size for size, speed, _ in sizes.rows if speed]
     assert sizes.rows[-1][0] <= 256  # all the data at once
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_weights_without_a_module_begin_anew(meter: Meter, names: dict[str, Any], tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+    import torch
+
+    weight, variable = torch.ones(3, requires_grad=True), tf.Variable([1.0, 2.0])
+    optimizer = keras.optimizers.Adagrad(0.5)
+    names |= {"weight": weight, "variable": variable, "optimizer": optimizer}
+    code = (
+        "weight.sum().backward()\nweight.data -= weight.grad\noptimizer.apply([variable * 1.0], [variable])\n"
+        "loss = float(weight.detach().sum()) + float(variable.numpy().sum())"
+    )
+    cell = Cell(code=code, namespace=names, meter=meter, folder=str(tmp_path), metric="loss")
+    with cell.ready():
+        first, second = (cell.run(number, {}, None) for number in range(2))
+    assert first.value == second.value != 6.0
+    assert weight.tolist() == [1.0, 1.0, 1.0]
+    assert weight.grad is None
+    assert variable.numpy().tolist() == [1.0, 2.0]
+    assert int(optimizer.iterations) == 0
+
+    names["late"] = keras.Sequential([keras.layers.Dense(1)])
+    cell = Cell(code="late(x)\nloss = 1.0", namespace=names, meter=meter, folder=str(tmp_path), metric="loss")
+    with cell.ready(), pytest.raises(ConfigError, match="got its weights in a trial"):
+        cell.run(0, {}, None)
+
+
+def test_the_rate_of_a_step_written_by_hand(meter: Meter, names: dict[str, Any], tmp_path: Path) -> None:
+    import keras
+
+    names["model"] = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    cell = Cell(code=TAPE, namespace=names, meter=meter, folder=str(tmp_path))
+    with cell.ready():
+        rate = learning_rate.find_rate(lambda: cell.probe({}), meter)
+    assert 1e-3 < rate.rate < rate.most <= 10
+    code = TAPE.replace("SGD(0.001)", "SGD(keras.optimizers.schedules.CosineDecay(0.001, 100))")
+    cell = Cell(code=code, namespace=names, meter=meter, folder=str(tmp_path))
+    with cell.ready(), pytest.raises(ConfigError, match="follows a schedule"):
+        learning_rate.find_rate(lambda: cell.probe({}), meter)
 
 
 def test_memory_that_runs_out_ends_the_search_for_a_batch(meter: Meter, names: dict[str, Any], tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def _raised(run: Callable[[], Any], meter: Meter, steps: int) -> tuple[list[floa
         try:
             run()
         except Enough:
+            if probe.scheduled:
+                raise ConfigError(
+                    "the learning rate follows a schedule, which cannot be raised step by step",
+                    hint="Give the optimizer a number while you look for one: Adam(learning_rate=1e-3).",
+                ) from None
             return probe.losses, False
     return probe.losses, True
 
@@ -111,6 +116,7 @@ class _RateProbe(Listener):
     def __init__(self, meter: Meter, steps: int) -> None:
         self._meter, self._steps = meter, steps
         self.losses: list[float] = []
+        self.scheduled = False  # the rate is not a number that could be set
         self._mean, self._lowest = 0.0, math.inf
         self._relative: dict[int, list[float]] = {}  # of each optimizer: its groups' rates, against the first's
         self._of_tapes: list[Any] = []  # optimizers of Keras whose steps the cell writes itself
@@ -177,10 +183,8 @@ class _RateProbe(Listener):
         try:
             optimizer.learning_rate = self.rate
         except TypeError:
-            raise ConfigError(
-                "the learning rate follows a schedule, which cannot be raised step by step",
-                hint="Give the optimizer a number while you look for one: Adam(learning_rate=1e-3).",
-            ) from None
+            self.scheduled = True
+            raise Enough from None  # TensorFlow would put another error around ours
 
     def _keras(self) -> Any:
         import keras
