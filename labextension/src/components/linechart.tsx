@@ -29,6 +29,8 @@ export interface ILineChartProps {
   format?: (value: number) => string;
   /** Where the marks of the values go. */
   marks?: (low: number, high: number, count: number) => number[];
+  /** What the lines do not show. */
+  note?: string;
 }
 
 const X_MARKS = { time: timeTicks, elapsed: elapsedTicks, number: ticks };
@@ -53,7 +55,8 @@ export const LineChart = React.memo(function LineChart({
   kind = 'number',
   domain,
   format = figure,
-  marks = ticks
+  marks = ticks,
+  note
 }: ILineChartProps): JSX.Element {
   const [frame, width] = useWidth<HTMLDivElement>(600);
   const [cursor, setCursor] = React.useState<number | null>(null);
@@ -196,6 +199,7 @@ export const LineChart = React.memo(function LineChart({
           </svg>
         </div>
       )}
+      {note && <p className="lp-Chart-note">{note}</p>}
     </figure>
   );
 });

@@ -144,7 +144,6 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
       </p>
     );
   }
-  const leftOut = metric && leftOutWords(job, metric.points.length, trans);
   const training = job.telemetry.training?.words;
   const words = uses.value?.words || job.telemetry.usage?.words;
   return (
@@ -154,8 +153,15 @@ function JobPage({ lepton, commands, trans, job: id, view, logWanted }: IPagePro
       {words && <p className="lp-View-words">{words}</p>}
       <div className="lp-View-main">
         <div className="lp-View-charts">
-          {metric && <LineChart title={metric.name} lines={lines} kind="elapsed" trans={trans} />}
-          {leftOut && <p className="lp-View-words">{leftOut}</p>}
+          {metric && (
+            <LineChart
+              title={metric.name}
+              lines={lines}
+              kind="elapsed"
+              note={leftOutWords(job, metric.points.length, trans)}
+              trans={trans}
+            />
+          )}
           <ResourceCharts samples={uses.value?.samples ?? NONE} trans={trans} />
           {uses.error !== undefined && <p className="lp-said">{inWords(uses.error)}</p>}
         </div>
