@@ -33,6 +33,17 @@ def test_it_answers_here_and_leaves_no_file(mlp: nn.Module, tmp_path: Path) -> N
         pickle.dumps(small)
 
 
+@pytest.mark.slow
+def test_convolutions_answer_in_pieces(cnn: nn.Module) -> None:
+    """For a sum of convolutions the compiler's code is for one size of a batch."""
+    small = Pt2e(samples=64).compress(cnn, task())
+    assert right(small).mean() > right(cnn).mean() - 0.02
+    framework = frameworks.of(small)
+    whole = framework.predict(small, (PICTURES[:64],))
+    for batch in (1, 5, 33):
+        assert np.abs(framework.predict(small, (PICTURES[:batch],)) - whole[:batch]).max() < 1e-4
+
+
 def test_recurrent_layers_are_refused(lstm: nn.Module) -> None:
     with pytest.raises(ConfigError, match=r"(?s)recurrent.*Quantizing"):
         Pt2e().compress(lstm, task())

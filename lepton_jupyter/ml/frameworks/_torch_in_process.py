@@ -12,25 +12,36 @@ import torch
 from ...errors import ConfigError, MissingDependency
 from .._quiet import quiet
 
+#: Examples that are answered at once where the compiler can't make code for any number of them.
+PIECE = 32
+
 
 class InProcess(torch.nn.Module):  # type: ignore[misc]
-    """Answers as `graph` does; compiled when it is called first, for batches of one, and for others. It lives in this
-    process alone: it is not trained, copied (a copy is itself) or exported any more."""
+    """Answers as `graph` does; compiled when it is called first, for batches of one, and for others: of any size, or,
+    in `pieces`, of PIECE. It lives in this process alone: it is not trained, copied (a copy is itself) or exported any
+    more."""
 
     stays_in_process = True
 
-    def __init__(self, graph: torch.nn.Module) -> None:
+    def __init__(self, graph: torch.nn.Module, *, pieces: bool = False) -> None:
         super().__init__()
         self.graph = graph.requires_grad_(False)
+        self.pieces = pieces
         # Beside the module's own parts, or the state would hold everything twice.
-        self.__dict__["_answer"] = torch.compile(graph, dynamic=True)
+        self.__dict__["_answer"] = torch.compile(graph, dynamic=not pieces)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """One answer."""
         # Constants are worked out once only if the compiler is told so, wherever it is called to compile.
         with torch._inductor.config.patch(freezing=True), torch.inference_mode(False), torch.no_grad():
             # Tensors made in inference mode are another kind to the compiler, which would compile for them anew.
-            return self._answer(*(each.clone() if each.is_inference() else each for each in inputs))
+            inputs = tuple(each.clone() if each.is_inference() else each for each in inputs)
+            count = len(inputs[0])
+            if not self.pieces or count == 1:
+                return self._answer(*inputs)
+            places = torch.arange(-(-count // PIECE) * PIECE) % count  # the last piece is filled up
+            found = [self._answer(*(each[some] for each in inputs)) for some in places.split(PIECE)]
+            return torch.cat(found)[:count]
 
     def train(self, mode: bool = True) -> InProcess:
         """Nothing: the graph is that of a model that answers."""
