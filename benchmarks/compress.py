@@ -170,7 +170,7 @@ def sizes(given: Data, seeds: Sequence[int], nets: Sequence[str], codec: Codec, 
 def searched(given: Data, quick: bool = False) -> list[Row]:
     """The automatic mode, on one thread."""
     torch.set_num_threads(1)
-    few = given.few()
+    few = given.few(20_000)
     base = trained(Convolutions, few, 1 if quick else 2, seed=0)
     learned = few.pictures.numpy(), few.digits.numpy()
     tests = few.test_pictures.numpy(), few.test_digits.numpy()

@@ -13,8 +13,6 @@ SIDE = 28
 #: MNIST's mean and deviation; what is black becomes BLACK.
 MEAN, DEVIATION = 0.1307, 0.3081
 BLACK = -MEAN / DEVIATION
-#: Training pictures for what is timed: enough to see what accuracy is lost.
-FEW = 20_000
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Data:
     test_pictures: Any
     test_digits: Any
 
-    def few(self) -> Data:
-        """With FEW training pictures."""
-        return replace(self, pictures=self.pictures[:FEW], digits=self.digits[:FEW])
+    def few(self, count: int) -> Data:
+        """With so many training pictures: for what is timed, enough to see what accuracy is lost."""
+        return replace(self, pictures=self.pictures[:count], digits=self.digits[:count])
 
 
 def arrays(folder: Path | None, *, validate: bool = False, quick: bool = False) -> Data:

@@ -29,7 +29,7 @@ from .compress_rows import GOALS, error, row, timed
 def speeds(given: Data, quick: bool = False, peers: bool = True) -> list[Row]:
     """One thread each, all in turn."""
     threads = torch.get_num_threads()
-    given = given.few()
+    given = given.few(20_000)
     rows: list[Row] = []
     for name, kind, keep in (("3 convolutions", Convolutions, 0.375), ("perceptron, 2 × 2048", Wide, 0.25)):
         torch.set_num_threads(threads)  # for training alone
