@@ -84,8 +84,8 @@ def test_a_cell_trains_as_its_flags_say(notebook: LiveNotebook) -> None:
     assert "gradients: a step was left out: its gradients were not finite (nan or inf)" in said
     assert "1 step was left out" in said
     said = notebook.text(f"%%lepton_train --precision auto\n{cell(300)}")
-    assert "precision: " in said
-    assert "ms for a step's forward and backward" in said
+    # Where the processor has no 16 bits, there is nothing to measure.
+    assert re.search(r"^lepton: precision: (fp32 stays|.* ms for a step's forward and backward)", said, re.MULTILINE)
     assert notebook.text(f"%%lepton_train\n{cell(40)}").splitlines()[-1] == plain
 
 
