@@ -151,7 +151,8 @@ class Probe:
         if known is not None:
             self._end(". ".join([*words, f"{cost}, too much for the {left * seconds:.0f} s of training that are left"]))
             return
-        self._compile_alone, self._look = True, math.ceil(compiler / limits.SHARE / seconds)
+        self._compile_alone = True
+        self._look = max(math.ceil(compiler / limits.SHARE / seconds), self._steps + 1)
         self._tell(f"precision: {'. '.join([*words, f'{cost} and is tried after {self._look} steps'])}")
 
 
