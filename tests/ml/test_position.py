@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from lepton_jupyter.kernel.checkpoints import Checkpoints, Folder
+from lepton_jupyter.errors import ConfigError, HostStorage
+from lepton_jupyter.kernel.checkpoints import Checkpoints, Folder, snapshot
 from lepton_jupyter.kernel.inside import Lepton
 from lepton_jupyter.ml.metrics import Meter
 
@@ -96,6 +98,8 @@ LOADERS = {
     "own generator": "DataLoader(Noisy(), 8, shuffle=True, generator=generator)",
     "replaced": "DataLoader(Noisy(), 8, sampler=RandomSampler(range(61), replacement=True, generator=generator))",
     "weighted": "DataLoader(Noisy(), batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 61, 50), 8, True))",
+    "its own state": "__import__('torchdata.stateful_dataloader').stateful_dataloader.StatefulDataLoader("
+    "Noisy(), 8, shuffle=True)",
     "workers": "DataLoader(Noisy(), 8, shuffle=True, num_workers=2, multiprocessing_context='fork')",
     "persistent": "DataLoader(Noisy(), 8, shuffle=True, num_workers=2, persistent_workers=True, generator=generator,"
     " multiprocessing_context='fork')",
@@ -148,17 +152,17 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
 def goes_on(runs: Runs, code: str, *, every: int = 3) -> None:
     """Two kills, the second one in a run that was resumed."""
     whole = runs(code, every=1000)
-    first = random.randint(every + 1, len(whole) - 4)
+    first = random.SystemRandom().randint(every + 1, len(whole) - 4)  # cells seed the other one
     assert runs(code, kill=first, every=every) == whole[:first]
-    behind = (first - 1) // every * every
     again = runs(code, kill=3, every=2, resume=True)
-    begun = next(n for n in range(behind, -1, -1) if whole[n : n + 3] == again)
-    assert behind - begun < 3, "it went on from an earlier checkpoint than the last"
+    begun = next(n for n in range(first, -1, -1) if whole[n : n + 3] == again)
+    assert first - begun <= every, "it went on from an earlier checkpoint than the last"
     rest = runs(code, resume=True, every=1000)
     assert rest == whole[len(whole) - len(rest) :]
     assert len(rest) == len(whole) - begun - 2
 
 
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata calls what torch has left
 @pytest.mark.parametrize("kind", LOADERS)
 def test_the_rest_of_the_epoch_comes_as_it_would_have(runs: Runs, kind: str) -> None:
     goes_on(runs, BEGIN + PLAIN.format(loader=LOADERS[kind]))
@@ -167,3 +171,93 @@ def test_the_rest_of_the_epoch_comes_as_it_would_have(runs: Runs, kind: str) -> 
 @pytest.mark.parametrize("code", [TWO, ENDLESS, PLAIN_INDEX], ids=["several loops", "endless", "an index"])
 def test_other_loops_go_on_too(runs: Runs, code: str) -> None:
     goes_on(runs, BEGIN + code)
+
+
+STREAM = """
+class Stream(IterableDataset):
+    def __iter__(self):
+        own = torch.Generator().manual_seed(7)
+        for n in range(40):
+            x = torch.rand(4, generator=own)
+            yield x, x.sum()
+"""
+
+
+def test_a_stream_is_gone_through_again_up_to_there(runs: Runs) -> None:
+    goes_on(runs, BEGIN + STREAM + PLAIN.format(loader="DataLoader(Stream(), 4)"))
+    assert any("are loaded once more" in line for line in runs.told)
+
+
+def test_what_was_given_is_not_loaded_again(runs: Runs) -> None:
+    code = BEGIN + PLAIN.format(loader=LOADERS["shuffled"])
+    runs(code, kill=6)
+    runs(code, kill=1, resume=True)
+    assert len(runs.names["Noisy"].loaded) == 8
+    assert "goes on after 3 batches of Noisy of 61 by 8" in runs.told[-1]
+
+
+def test_another_loader_than_before_is_said(runs: Runs) -> None:
+    runs(BEGIN + PLAIN.format(loader=LOADERS["shuffled"]), kill=6)
+    with pytest.raises(
+        ConfigError, match="is over Noisy of 61 by 8 RandomSampler, and one begins over Noisy of 61 by 4"
+    ):
+        runs(BEGIN + PLAIN.format(loader="DataLoader(Noisy(), 4, shuffle=True)"), resume=True)
+    with pytest.raises(ConfigError, match="did not go on there"):
+        runs(BEGIN + "lepton.restore(**state)\nfor epoch in lepton.epochs(2): pass", resume=True)
+    other = BEGIN.replace("nn.Linear(4, 8)", "nn.Linear(4, 9)")
+    with pytest.raises(ConfigError, match="(?s)'model' is not built as the one.*size mismatch"):
+        runs(other + "lepton.restore(**state)", resume=True)
+
+
+def test_a_place_that_cannot_be_known_is_said(runs: Runs) -> None:
+    loop = "for n in range(8):\n        step((torch.rand(8, 4), torch.rand(8)))"
+    runs(BEGIN + f"lepton.restore(**state)\nfor epoch in lepton.epochs(2):\n    {loop}")
+    assert len(runs.told) == 1
+    assert "do not know their place in it: the loop does not go over a loader" in runs.told[0]
+    assert "Put lepton.batches(…) around" in runs.told[0]
+
+
+def test_a_full_disk_takes_the_older_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, run = [99], tmp_path / "run"
+    told: list[str] = []
+
+    def full(path: str, data: Any, write: Any = snapshot.write) -> None:
+        if len(list(run.iterdir())) > room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(snapshot, "write", full)
+    kept = Checkpoints(Folder(str(tmp_path), "run"), False, {}, told.append)
+    for number in range(4):
+        kept.checkpoint({"x": torch.full((9999,), float(number))})
+    kept.wait()
+    room[0] = 2  # with the one that is being written
+    kept.checkpoint({"x": torch.ones(9999)})
+    kept.wait()
+    assert sorted(path.name for path in run.iterdir()) == ["00000004", "00000005"]
+    room[0] = 0
+    kept.checkpoint({"x": torch.ones(9999)})
+    with pytest.raises(HostStorage, match="checkpoint 6 could not be written.*No space left"):
+        kept.checkpoint({"x": torch.ones(9999)})
+    assert [path.name for path in run.iterdir()] == ["00000005"]  # whole, and nothing half written
+    kept.settle()
+    new = Checkpoints(Folder(str(tmp_path), "new"), True, {}, told.append)
+    assert new.restore({}) is not None
+    new.settle()
+
+
+DATASET = """
+import tensorflow as tf
+tf.random.set_seed(3)
+dataset = tf.data.Dataset.range(40).shuffle(40, seed=5).batch(4).prefetch(2)
+lepton.restore()
+for epoch in lepton.epochs(3):
+    for batch in lepton.batches(dataset):
+        done(batch.numpy().tolist(), lambda: lepton.checkpoint(a=1))
+"""
+
+
+def test_an_iterator_of_tf_data_goes_on(runs: Runs) -> None:
+    whole = runs(DATASET, every=1000)
+    assert runs(DATASET, kill=14) == whole[:14]
+    assert runs(DATASET, resume=True, every=1000) == whole[12:]

@@ -42,6 +42,7 @@ class _Torch(Pass):
         self.drew: list[Any] | None = None  # random numbers when its order was first asked for, which may be later
         self.again = False  # the iterator has made a pass before: its workers live on, and no seed is drawn for them
         self.skip = 0  # batches to go over, at the first index that is asked for
+        self.draws_late = False  # its loader has a state of its own, and may draw before it gives the first index
         self.first = 0  # batches that were behind when this process began the pass
         self.sums = array("I")  # of the order: after each index that was drawn
         self.area: Area | None = None
@@ -65,17 +66,10 @@ class _Torch(Pass):
     def kept(self) -> dict[str, Any]:
         """See Pass."""
         loader, count = self._loader(), self.count()
-        found: dict[str, Any] = {
-            "generators": self.generators,
-            "drew": self.drew,
-            "again": self.again,
-            "order": self.sums[count - 1] if count else 0,
-        }
+        found: dict[str, Any] = {"generators": self.generators, "drew": self.drew, "again": self.again}
         if _stateful(loader):
-            found["state"] = loader.state_dict()
-        elif loader.num_workers:
-            found["workers"] = self.workers(count)
-        return found
+            return {**found, "state": loader.state_dict()}
+        return {**found, "order": self.sums[count - 1] if count else 0, "workers": self.workers(count)}
 
     def idle(self) -> dict[str, Any]:
         """What a checkpoint keeps of a loader between two passes; this was the last."""
@@ -157,6 +151,7 @@ class _Watch:
         count = kept["count"]
         if "state" in kept:
             loader.load_state_dict(kept["state"])
+            one.draws_late = True
             turns = self._started(one, make)
         elif _indexed(loader) and (kept.get("workers") or not loader.num_workers):
             one.skip = one.first = count
@@ -209,7 +204,11 @@ class _Watch:
             self._go_over(turns, one)
         elif not one.sums:
             one.draws()
-        return self.noted(one, draw())
+        index = self.noted(one, draw())
+        if one.draws_late:
+            one.draws_late = False
+            self._position.resumed()
+        return index
 
     @staticmethod
     def noted(one: _Torch, index: Any) -> Any:
