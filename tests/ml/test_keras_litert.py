@@ -131,6 +131,7 @@ def test_each_format_that_keras_has_answers_as_the_model(kind: str, tmp_path: Pa
     for each in found:
         assert each.agrees < 1e-4
         assert each.latency.median > 0
-        assert each.bytes == each.path.stat().st_size < 4 * model.count_params() + 40_000  # without Adam's slots
+        assert each.bytes == each.path.stat().st_size < 4 * model.count_params() + 80_000
+    assert not hasattr(keras.saving.load_model(tmp_path / "model.keras"), "optimizer")  # its slots are twice the model
     with pytest.raises(ConfigError, match="keras model does not become onnx"):
         export(model, tmp_path, formats=("onnx",), inputs=(PICTURES[:64],))
