@@ -62,7 +62,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
         patch.setenv("LEPTON_CONFIG", str(folder / "lepton.toml"))
         patch.setenv("PYTHONPATH", str(repository))
         notebook = LiveNotebook(folder, stack)
-        notebook._client.timeout = 240
+        notebook.patience = 240
         notebook.run(ordinary_cells.DATA)
         yield {framework: Runs(notebook, folder, framework) for framework in ("torch", "keras")}
 

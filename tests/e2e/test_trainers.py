@@ -106,7 +106,7 @@ print([value.hex() for value in logs["loss"]], logs["grad_norm"])
 @pytest.fixture
 def patient(notebook: LiveNotebook) -> LiveNotebook:
     """These libraries take seconds to import, and on a busy machine a minute."""
-    notebook._client.timeout = 200
+    notebook.patience = 200
     return notebook
 
 

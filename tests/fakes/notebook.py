@@ -14,7 +14,7 @@ from nbclient.exceptions import CellExecutionError
 
 
 class LiveNotebook:
-    """Cells go in one by one; each answers with its outputs as nbformat has them."""
+    """Cells go in one by one; each answers with its outputs as nbformat has them, within `patience` seconds."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.notebook = nbformat.v4.new_notebook()
@@ -23,6 +23,15 @@ class LiveNotebook:
         self._kernel = stack.enter_context(ExitStack())
         self._kernel.enter_context(self._client.setup_kernel())
         self.run("%load_ext lepton_jupyter")
+
+    @property
+    def patience(self) -> int:
+        """Seconds that a cell may take; more for one that compiles, or imports much, on a busy machine."""
+        return int(self._client.timeout)
+
+    @patience.setter
+    def patience(self, seconds: int) -> None:
+        self._client.timeout = seconds
 
     def close(self) -> None:
         """Shut the kernel down, as Jupyter does."""
