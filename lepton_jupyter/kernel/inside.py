@@ -1,9 +1,13 @@
-"""The object `lepton` that cells find on the host, without an import. In the remote kernel."""
+"""The object `lepton` that cells find on the host, with and without an import. In the remote kernel."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -108,3 +112,22 @@ class Lepton:
             "lepton: log(loss=…) tells a metric, artifact(path) keeps a file with the job; "
             "epochs(n), checkpoint(…) and restore(…) let a training be resumed"
         )
+
+
+class Importable(MetaPathFinder, Loader):
+    """The last finder: ``import lepton`` gives the object where no package and no file has that name."""
+
+    def __init__(self, lepton: Lepton) -> None:
+        self._lepton = lepton
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec("lepton", self) if name == "lepton" else None
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return self._lepton
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to be done."""
+
+    def install(self) -> None:
+        sys.meta_path.append(self)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HostStorage, LeptonError
-from .inside import Lepton
+from .inside import Importable, Lepton
 
 if TYPE_CHECKING:
     from ..blobs import BlobStore
@@ -42,6 +42,7 @@ class Staging:
         self._blobs: BlobStore | None = None
         self.lepton = Lepton(self.leave)
         kernel.shell.builtin_trap.auto_builtins["lepton"] = self.lepton  # as `display` is
+        Importable(self.lepton).install()
 
     def begin(self, about: dict[str, Any]) -> None:
         """A job begins: `root` on this host, `job`, `kernel`, and `cargo`, the digest of what it brings."""

@@ -120,7 +120,8 @@ def test_keras_and_tapes_tell_theirs(notebook: LiveNotebook, tmp_path: Path) -> 
 
 
 def test_what_a_cell_logs_is_its_main_metric(notebook: LiveNotebook, tmp_path: Path) -> None:
-    notebook.run("%%lepton_train\nfor n in range(5):\n    lepton.log(reward=n * 2.0, step=n)\nprint('loss: 3.5')")
+    loop = "for n in range(5):\n    lepton.log(reward=n * 2.0, step=n)\nprint('loss: 3.5')"
+    notebook.run(f"%%lepton_train\nimport lepton  # not needed, but people type it\n{loop}")
     metric = newest(tmp_path).telemetry["metric"]
     assert (metric["name"], metric["value"]) == ("reward", 8.0)
     with pytest.raises(CellExecutionError, match="name is a str, not one number"):
