@@ -114,6 +114,8 @@ def test_what_does_not_fit_the_checkpoint_is_said(notebook: LiveNotebook) -> Non
     for code, words in (("lepton.restore()", "also has 'dice'"), ("lepton.restore(dice=1)", "and here it is value")):
         with pytest.raises(CellExecutionError, match=words):
             notebook.run(f"%%lepton_train --name fit --resume\n{code}")
+    anew = notebook.text("%%lepton_train --name fit --resume\nfor n in range(3):\n    lepton.checkpoint(n=n)")
+    assert anew.count("--resume: begins anew, since the cell does not call lepton.restore") == 1
 
 
 def test_another_host_goes_on_from_the_bucket(

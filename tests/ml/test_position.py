@@ -64,9 +64,9 @@ for epoch in lepton.epochs(2):
     assert sum(len(x) for x, in test) == 6
     next(iter(test))
     for batch in train:
-        step(batch)
         if random.random() < 0.3:
             assert len(list(test)) == 3
+        step(batch)
     for batch in more:
         step(batch)
 """

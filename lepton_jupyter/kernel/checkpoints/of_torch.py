@@ -11,97 +11,22 @@ import sys
 import sysconfig
 import weakref
 import zlib
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
-import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import _utils, dataloader, get_worker_info
 
 from ...errors import ConfigError
 from ._workers import Area
-from .position import BEHIND, Pass, Position
-from .states import chance, put_chance_back
+from .loader_pass import LoaderPass, forks, indexed
+from .position import BEHIND, Position
 
 _LIBRARIES = tuple({path for name, path in sysconfig.get_paths().items() if name in ("stdlib", "purelib", "platlib")})
 #: Libraries that ask a loader for a batch when they are asked for one, not before.
 _IN_STEP = {"tqdm", "rich", "fastprogress", "progressbar", "alive_progress", __name__.partition(".")[0]}
-
-
-class _Torch(Pass):
-    """A pass over a loader."""
-
-    def __init__(self, loader: Any, position: Position) -> None:
-        super().__init__(_about(loader), position)
-        self._loader: Callable[[], Any] = weakref.ref(loader)
-        self.turns: Callable[[], Any] = lambda: None  # its iterator, weakly
-        self.generators = [each.get_state() for each in _generators(loader)]
-        self.drew: list[Any] | None = None  # random numbers when its order was first asked for, which may be later
-        self.again = False  # the iterator has made a pass before: its workers live on, and no seed is drawn for them
-        self.skip = 0  # batches to go over, at the first index that is asked for
-        self.draws_late = False  # its loader has a state of its own, and may draw before it gives the first index
-        self.first = 0  # batches that were behind when this process began the pass
-        self.sums = array("I")  # of the order: after each index that was drawn
-        self.area: Area | None = None
-        self.before = [0] * loader.num_workers  # batches that each worker loaded in earlier passes
-        if loader.num_workers and not getattr(loader, "in_order", True):
-            self.why = "the loader gives batches in the order in which its workers happen to be done"
-
-    def going(self) -> bool:
-        """See Pass."""
-        loader = self._loader()
-        if self.turns() is None or self.steps_after is not None:
-            return False
-        # Some loaders keep their iterator, so that a loop was left is seen by nobody else having it.
-        return getattr(loader, "_iterator", None) is not self.turns() or _held(loader)
-
-    def count(self) -> int:
-        """See Pass."""
-        turns = self.turns()
-        return int(turns._num_yielded) if turns is not None else 0
-
-    def kept(self) -> dict[str, Any]:
-        """See Pass."""
-        loader, count = self._loader(), self.count()
-        found: dict[str, Any] = {"generators": self.generators, "drew": self.drew, "again": self.again}
-        if _stateful(loader):
-            return {**found, "state": loader.state_dict()}
-        return {**found, "order": self.sums[count - 1] if count else 0, "workers": self.workers(count)}
-
-    def idle(self) -> dict[str, Any]:
-        """What a checkpoint keeps of a loader between two passes; this was the last."""
-        loader, turns = self._loader(), self.turns()
-        found: dict[str, Any] = {"about": self.about, "generators": [each.get_state() for each in _generators(loader)]}
-        if loader.persistent_workers and turns is not None and not _stateful(loader):
-            found["workers"] = self.workers(self.first + turns._send_idx)
-        return found
-
-    def draw_again(self) -> None:
-        """Random numbers are drawn as when the pass began."""
-        _put_back(self._loader(), self.began, self.generators)
-
-    def draws(self) -> None:
-        """Its order is asked for, or it is gone over again, from the start."""
-        if self.drew is None:
-            self.drew = [chance(), [each.get_state() for each in _generators(self._loader())]]
-        else:
-            _put_back(self._loader(), *self.drew)
-
-    def ran(self, share: int) -> list[int]:
-        """Batches that each worker has loaded, or will have when `share` of this pass's were."""
-        workers = len(self.before)
-        return [n + _turns(share, w, workers) - _turns(self.first, w, workers) for w, n in enumerate(self.before)]
-
-    def workers(self, share: int) -> list[bytes | None] | None:
-        """Their random numbers when `share` of this pass's batches were loaded; None if they are not known."""
-        if self.area is None:
-            return None
-        ran = self.ran(share)
-        found = [self.area.state(worker, loaded) for worker, loaded in enumerate(ran)]
-        return found if all(state is not None or not loaded for state, loaded in zip(found, ran)) else None
 
 
 class _Watch:
@@ -109,9 +34,9 @@ class _Watch:
 
     def __init__(self, position: Position, tell: Callable[[str], None]) -> None:
         self._position, self._tell = position, tell
-        self.passes: weakref.WeakKeyDictionary[Any, _Torch] = weakref.WeakKeyDictionary()
-        self.starting: list[_Torch] = []
-        self._last: weakref.WeakKeyDictionary[Any, _Torch] = weakref.WeakKeyDictionary()  # of each loader
+        self.passes: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()
+        self.starting: list[LoaderPass] = []
+        self._last: weakref.WeakKeyDictionary[Any, LoaderPass] = weakref.WeakKeyDictionary()  # of each loader
         position.idle = self.idle
 
     def follows(self) -> bool:
@@ -123,7 +48,7 @@ class _Watch:
 
     def iterate(self, loader: Any, make: Callable[[], Any]) -> Any:
         """A loader is gone through."""
-        one = _Torch(loader, self._position)
+        one = LoaderPass(loader, self._position)
         kept = self._position.begin(one)
         last = self._last.get(loader)
         self._last[loader] = one
@@ -143,17 +68,17 @@ class _Watch:
             if starts:
                 self._tell("--resume: workers that were there before draw other random numbers than those they follow")
             one.again, one.area, one.before = True, last.area, last.ran(last.first + earlier._send_idx)
-        elif _forks(loader):
+        elif forks(loader):
             one.area = Area(loader.num_workers, loader.prefetch_factor, starts or [None] * loader.num_workers)
         return self._started(one, make) if kept is None else self._resumed(one, kept, loader, make)
 
-    def _resumed(self, one: _Torch, kept: dict[str, Any], loader: Any, make: Callable[[], Any]) -> Any:
+    def _resumed(self, one: LoaderPass, kept: dict[str, Any], loader: Any, make: Callable[[], Any]) -> Any:
         count = kept["count"]
         if "state" in kept:
             loader.load_state_dict(kept["state"])
             one.draws_late = True
             turns = self._started(one, make)
-        elif _indexed(loader) and (kept.get("workers") or not loader.num_workers):
+        elif indexed(loader) and (kept.get("workers") or not loader.num_workers):
             one.skip = one.first = count
             turns = self._started(one, make)
             if one.skip:  # without workers nothing was loaded ahead
@@ -164,7 +89,7 @@ class _Watch:
             turns = self._started(one, make)
             for _ in range(count):
                 next(turns)
-        if "state" not in kept and _indexed(loader) and count and one.sums[count - 1] != kept["order"]:
+        if "state" not in kept and indexed(loader) and count and one.sums[count - 1] != kept["order"]:
             raise ConfigError(
                 "the loader's batches do not come in the order that they had when the checkpoint was made",
                 hint="Give its sampler a random number generator of its own, which nothing else draws from.",
@@ -172,7 +97,7 @@ class _Watch:
         self._position.resumed()
         return turns
 
-    def _started(self, one: _Torch, make: Callable[[], Any]) -> Any:
+    def _started(self, one: LoaderPass, make: Callable[[], Any]) -> Any:
         self.starting.append(one)
         try:
             turns = make()
@@ -182,11 +107,11 @@ class _Watch:
         self.passes[turns] = one
         return turns
 
-    def of(self, turns: Any) -> _Torch | None:
+    def of(self, turns: Any) -> LoaderPass | None:
         """The pass that an iterator makes."""
         return self.starting[-1] if self.starting else self.passes.get(turns)
 
-    def _go_over(self, turns: Any, one: _Torch) -> None:
+    def _go_over(self, turns: Any, one: LoaderPass) -> None:
         """The batches of before: their order is drawn, and workers take turns as if they had loaded them."""
         count, one.skip = one.skip, 0
         one.draws()
@@ -211,7 +136,7 @@ class _Watch:
         return index
 
     @staticmethod
-    def noted(one: _Torch, index: Any) -> Any:
+    def noted(one: LoaderPass, index: Any) -> Any:
         """This is loaded next."""
         one.sums.append(zlib.crc32(repr(index).encode(), one.sums[-1] if one.sums else 0))
         return index
@@ -296,51 +221,3 @@ def around(position: Position, tell: Callable[[str], None]) -> Iterator[None]:
         base.__next__, base._next_index, base._reset, fetcher.fetch = advance, index, reset, fetch
         for each, iterate in zip(loaders, iterates):
             each.__iter__ = iterate
-
-
-def _about(loader: Any) -> list[Any]:
-    batches = loader.batch_sampler
-    order = type(loader.sampler if batches is None or type(batches) is torch.utils.data.BatchSampler else batches)
-    length = len(loader.dataset) if _indexed(loader) and hasattr(loader.dataset, "__len__") else None
-    return [type(loader.dataset).__name__, length, loader.batch_size, "" if length is None else order.__name__]
-
-
-def _generators(loader: Any) -> list[Any]:
-    """Those that its order is drawn from, each once."""
-    inner = getattr(loader.batch_sampler, "sampler", None)
-    found = [getattr(each, "generator", None) for each in (loader, loader.sampler, loader.batch_sampler, inner)]
-    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
-
-
-def _put_back(loader: Any, began: dict[str, Any], generators: list[Any]) -> None:
-    put_chance_back(began)
-    for generator, state in zip(_generators(loader), generators):
-        generator.set_state(state)
-
-
-def _indexed(loader: Any) -> bool:
-    return bool(loader._dataset_kind == dataloader._DatasetKind.Map)
-
-
-def _stateful(loader: Any) -> bool:
-    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
-
-
-def _forks(loader: Any) -> bool:
-    """Whether its workers have our memory; those that are spawned do not."""
-    context = loader.multiprocessing_context or torch.multiprocessing
-    known = loader.num_workers and _indexed(loader) and not _stateful(loader)
-    return bool(known and context.get_start_method() == "fork")
-
-
-def _turns(share: int, worker: int, workers: int) -> int:
-    """How many of the first `share` batches are this worker's."""
-    return (share - worker + workers - 1) // workers
-
-
-_ALONE = SimpleNamespace(_iterator=object())
-
-
-def _held(loader: Any) -> bool:
-    """Whether anybody but the loader has its iterator."""
-    return sys.getrefcount(loader._iterator) > sys.getrefcount(_ALONE._iterator)

@@ -46,6 +46,7 @@ class Checkpoints:
         self._following = ExitStack()
         self._unplaced: int | None = None  # steps made when a checkpoint in this epoch knew of no pass
         self._told = False
+        self._began = False  # by `restore`, or it was said that there was none
 
     @property
     def _place(self) -> Position:
@@ -78,6 +79,9 @@ class Checkpoints:
                 "nothing to keep", hint="For example: lepton.checkpoint(model=model, optimizer=optimizer)"
             )
         self.wait()
+        if self.resume and not self._began:
+            self._began = True
+            self._tell("--resume: begins anew, since the cell does not call lepton.restore(…) before its checkpoint")
         self._number += 1
         place, why = self._place.kept()
         if why:
@@ -108,7 +112,7 @@ class Checkpoints:
 
     def restore(self, objects: dict[str, Any]) -> dict[str, Any] | None:
         """Put the objects back; the plain values of the newest checkpoint, or None if nothing is to be resumed."""
-        position = self._place
+        position, self._began = self._place, True
         path = self._newest() if self.resume else ""
         if not path:
             if self.resume:
