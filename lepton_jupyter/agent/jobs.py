@@ -235,9 +235,8 @@ class JobQueue:
         metadata = {"execution_count": request.get("execution_count"), "lepton": about}
         packed, meta = json.dumps(content).encode(), json.dumps(metadata).encode()
         self._kernel.send("shell", "execute_request", job.job_id, packed, meta)
-        if (
-            followed
-        ):  # of a new job they learn with the answer to its request; until then the kernel's thread has its turn
+        # Of a new job readers learn with the answer to its request; until then the kernel's thread has its turn.
+        if followed:
             job.journal.tell()
 
     def _on_ready(self) -> None:

@@ -181,7 +181,8 @@ class CompressionReport:
         ]
         if self.before.latencies:
             one = self.before.latencies[0]
-            words.append(f"Times: {one.rounds} rounds after {one.warm_up} to warm up, {one.threads} threads, in turn.")
+            threads = f"{one.threads} thread{'s' * (one.threads != 1)}"
+            words.append(f"Times: {one.rounds} rounds after {one.warm_up} to warm up, {threads}, in turn.")
         for other, named in ((self.before, "before"), (self.compiled, "the compiled model")):
             pairs = [
                 (mine, base) for base in (other.latencies if other else ()) if (mine := at(self.after, base.batch))

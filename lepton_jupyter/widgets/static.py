@@ -182,7 +182,7 @@ def _pace(facts: Facts) -> list[str]:
     done, steps, total = _fraction(facts), _number(about.get("done")), _number(about.get("total"))
     if done is not None:
         words.append(f"{math.floor(done * 100)} %")
-    if steps is not None and total is not None and facts.state is not JobState.COMPLETED:
+    if steps is not None and total is not None and (done is not None or facts.state is not JobState.COMPLETED):
         words.append(f"{steps:g}/{total:g} {visible(str(about.get('unit') or ''))}".strip())
     if facts.started is not None:
         spent = duration((facts.ended or facts.now) - facts.started)
@@ -287,10 +287,10 @@ def sparkline(values: Sequence[float]) -> str:
 
 def _fraction(facts: Facts) -> float | None:
     """How far it is. What is complete is not partly done, even if it ended before its bar or its loop did."""
-    if facts.state is JobState.COMPLETED:
-        return None
     value = _number(_part(facts, "progress").get("fraction"))
-    return None if value is None else min(1.0, max(0.0, value))
+    if value is None or (value < 1 and facts.state is JobState.COMPLETED):
+        return None
+    return min(1.0, max(0.0, value))
 
 
 def _part(facts: Facts, name: str) -> Mapping[str, Any]:

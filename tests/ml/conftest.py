@@ -20,6 +20,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def no_hooks_left() -> Iterator[None]:
+    """Hooks on all modules that a test leaves would be in the way of others."""
+    yield
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
 @pytest.fixture(params=["mlp", "cnn", "lstm", "transformer"])
 def model(request: pytest.FixtureRequest) -> nn.Module:
     """Each kind of model, trained."""

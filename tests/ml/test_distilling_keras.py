@@ -66,7 +66,7 @@ def test_hints_bring_a_layer_near_to_the_teachers() -> None:
         mine = np.hstack([given(model, "one"), np.ones((len(PICTURES), 1))])
         return float((wanted - mine @ np.linalg.lstsq(mine, wanted, rcond=None)[0]).var() / wanted.var())
 
-    assert unexplained(taught) < 0.75 * unexplained(student)
+    assert unexplained(taught) < 0.8 * unexplained(student)
     assert [layer.name for layer in taught.layers] == [layer.name for layer in student.layers]
 
 

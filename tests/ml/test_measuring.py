@@ -78,7 +78,7 @@ def test_the_report_of_a_pipeline(mlp: nn.Module) -> None:
     steps = [Pruning(density=0.2, rounds=2), Sharing(bits=3, rounds=1)]
     report = run(mlp, steps, task(), evaluate=right, compiled=False, rounds=3)
     text, html = str(report), report._repr_html_()
-    for words in ("Pruning(density=0.2, rounds=2) → Sharing(bits=3, rounds=1)", "3 rounds after 5", "1 threads"):
+    for words in ("Pruning(density=0.2, rounds=2) → Sharing(bits=3, rounds=1)", "3 rounds after 5", "1 thread,"):
         assert words in text
         assert words in html
     before, after = report.before.sizes, report.after.sizes
