@@ -24,8 +24,7 @@ def one_thread() -> Iterator[None]:
 def no_hooks_left() -> Iterator[None]:
     """Hooks on all modules that a test leaves would be in the way of others."""
     yield
-    assert not torch.nn.modules.module._global_forward_hooks
-    assert not torch.nn.modules.module._global_forward_pre_hooks
+    assert not torch.nn.modules.module._has_any_global_hook()
 
 
 @pytest.fixture(params=["mlp", "cnn", "lstm", "transformer"])

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch.nn.modules import module as modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..gradients.again import running
@@ -53,6 +54,8 @@ class Outermost:
         """Leave nothing behind, also when an interrupt ended a call where no hook could see it."""
         for handle in self._handles:
             handle.remove()
+            # PyTorch forgets this one, and would then warn of hooks that are gone.
+            getattr(modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         self._handles = []
         if self._filter in warnings.filters:
             warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
