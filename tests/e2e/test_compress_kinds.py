@@ -171,7 +171,7 @@ def check(notebook: LiveNotebook, folder: Path, kind: str, trials: int) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("framework", "trials"), [("torch", 5), ("keras", 4)])
+@pytest.mark.parametrize(("framework", "trials"), [("torch", 4), ("keras", 3)])
 def test_each_kind_gets_smaller_and_faster(framework: str, trials: int, notebook: LiveNotebook, tmp_path: Path) -> None:
     notebook.patience = 300  # compilers take their time on a busy machine
     notebook.run(DATA)
