@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .compress_environment import PYTHON, install, last
+from ._environment import PYTHON, install, last
 
 #: nncodec is installed without what only its framework parts need (torch, OpenCV…): its coder needs numpy.
 PACKAGES = (["--no-deps", "nncodec"], ["numpy"])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .compress_environment import PYTHON, install, last
+from ._environment import PYTHON, install, last
 
 NAME = "NNCF/OpenVINO int8"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from ._bed import ROOT, Bed, Failed
+from ._environment import install
 from ._table import Row, span
 
 #: Both are given the same function, space and sampler; seconds and the best value come out.
@@ -131,7 +132,7 @@ def _ray(bed: Bed, trials: int, ours: float) -> tuple[str, str]:
     """Ray Tune's words, and the ratio; once, since it takes a minute."""
     python = _FOLDER / "bin" / "python"
     no_peers = bed.peers.missing("ipyparallel") == "not measured"  # none were asked for
-    if why := "not measured" if no_peers else _install(python):
+    if why := "not measured" if no_peers else install(["ray.tune", "optuna"], _PACKAGES, python=python):
         return f"Ray Tune: {why}", ""
     env = {**bed.env, **_RAY_ENV, "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     folder = Path(tempfile.mkdtemp(prefix="lr"))  # short: the paths of its sockets may have 107 characters
@@ -142,19 +143,6 @@ def _ray(bed: Bed, trials: int, ours: float) -> tuple[str, str]:
     finally:
         _end_ray(folder)
     return f"Ray Tune {_said(seconds / trials, value)}", f"; {ours * trials / seconds:.3f} of Ray Tune"
-
-
-def _install(python: Path) -> str:
-    """Have Ray there; "" or why not."""
-    commands = [] if python.exists() else [[sys.executable, "-m", "venv", str(_FOLDER)]]
-    if commands or subprocess.run([python, "-c", "import ray.tune, optuna"], capture_output=True).returncode:
-        print("installing Ray Tune for comparison …", file=sys.stderr, flush=True)
-        commands.append([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *_PACKAGES])
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            return f"could not be installed: {(done.stderr.strip().splitlines() or ['no word why'])[-1][:200]}"
-    return ""
 
 
 def _end_ray(folder: Path) -> None:

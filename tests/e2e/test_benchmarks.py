@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,16 +11,6 @@ import pytest
 
 from benchmarks import _table, run
 from benchmarks._table import END, MARK, Row, Sample, span, table, write_readme
-
-
-def measure(repository: Path, tmp_path: Path, *figures: str) -> str:
-    """The table of a quick run without peers, whose kernels and servers have all ended."""
-    line = [sys.executable, "-m", "benchmarks.run", *figures, "--quick", "--no-peers"]
-    env = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(line, cwd=repository, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert not list(tmp_path.iterdir()), "the benchmark left files behind"
-    return done.stdout
 
 
 def test_an_unknown_figure_is_answered_by_those_that_exist(repository: Path) -> None:

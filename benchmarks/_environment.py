@@ -1,4 +1,4 @@
-"""The environment of compression's peers: what they need touches nothing of ours, nor of the other figures' peers."""
+"""Environments of peers, one a group of figures: what they need touches nothing of ours, nor of the others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ FOLDER = ROOT / "build" / "peers-compress"
 PYTHON = FOLDER / "bin" / "python"
 
 
-def install(modules: Sequence[str], *packages: Sequence[str]) -> str:
+def install(modules: Sequence[str], *packages: Sequence[str], python: Path = PYTHON) -> str:
     """Have these modules there: by pip with each of `packages`, its words, where they are not. "", or why not."""
-    made = PYTHON.exists()
-    if made and not subprocess.run([PYTHON, "-c", f"import {', '.join(modules)}"], capture_output=True).returncode:
+    made = python.exists()
+    if made and not subprocess.run([python, "-c", f"import {', '.join(modules)}"], capture_output=True).returncode:
         return ""
-    commands = [] if made else [[sys.executable, "-m", "venv", str(FOLDER)]]
-    pip = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    commands = [] if made else [[sys.executable, "-m", "venv", str(python.parent.parent)]]
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     commands += [[*pip, *words] for words in packages]
     print(f"installing {', '.join(modules)} for comparison …", file=sys.stderr, flush=True)
     for command in commands:
