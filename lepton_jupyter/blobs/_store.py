@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import tempfile
 import time
@@ -63,6 +64,13 @@ class BlobStore:
             self._verified[digest] = mark
         self.touch(digest)
         return path
+
+    def buffer(self, digest: Digest) -> bytearray | mmap.mmap:
+        """These bytes to work with, private and writable, read from the file when touched. Raises as `path` does."""
+        with open(self.path(digest), "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # which can't be mapped
+                return bytearray()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
     def touch(self, digest: Digest) -> bool:
         """Count this as a use of the blob; whether it is here."""

@@ -26,6 +26,9 @@ class Source(Protocol):
     def path(self, digest: str) -> str:
         """A local file with exactly the bytes of that digest."""
 
+    def buffer(self, digest: str) -> bytearray | mmap.mmap:
+        """Those bytes to work with: private and writable."""
+
 
 class Unpacker:
     """One document being read; what codecs read from."""
@@ -100,20 +103,28 @@ class Unpacker:
             return file.read()
 
     def buffer(self, leaf: Any) -> bytearray | mmap.mmap:
-        """The bytes of a leaf to work with: private, writable; those of a blob are read from its file when touched."""
+        """The bytes of a leaf to work with: private, writable."""
         if type(leaf) is str:
             return bytearray(self.bytes(leaf))
-        path = self.path(leaf)
-        if leaf[1] == 0:
-            return bytearray()
-        with open(path, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        digest, size = self._blob(leaf)
+        found = self._blobs.buffer(digest)
+        self._held(digest, size, len(found))
+        return found
 
     def path(self, leaf: Any) -> str:
         """The file of a leaf that is a blob, verified, and of the size that was announced."""
+        digest, size = self._blob(leaf)
+        path = self._blobs.path(digest)
+        self._held(digest, size, os.path.getsize(path))
+        return path
+
+    @staticmethod
+    def _blob(leaf: Any) -> tuple[str, int]:
         if not (type(leaf) is list and len(leaf) == 2 and type(leaf[0]) is str and type(leaf[1]) is int):
             raise Malformed(f"bytes that are none: {leaf!r:.60}")
-        path = self._blobs.path(leaf[0])
-        if os.path.getsize(path) != leaf[1]:
-            raise Malformed(f"blob {leaf[0]:.64} has not the size that was announced")
-        return path
+        return leaf[0], leaf[1]
+
+    @staticmethod
+    def _held(digest: str, announced: int, found: int) -> None:
+        if found != announced:
+            raise Malformed(f"blob {digest:.64} has not the size that was announced")

@@ -141,11 +141,12 @@ class Checkpoints:
                 if "count" in each:
                     self._tell(f"--resume: goes on after {each['count']} batches of {words(each['about'])}")
 
+        others = {name: kept[name] for name, value in objects.items() if not learns(value)}  # weights need not stay
+
         def undo() -> None:
             """What the epoch's code has drawn or set before its loop was in the checkpoint already."""
-            for name, value in objects.items():
-                if not learns(value):
-                    put_back(name, value, kept[name])
+            for name, state_then in others.items():
+                put_back(name, objects[name], state_then)
             put_chance_back(found["chance"])
 
         position.resume(found["position"], undo)
