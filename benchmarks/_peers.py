@@ -15,12 +15,12 @@ class Peers:
 
     def __init__(self, folder: Path, *, wanted: bool = True) -> None:
         self.python = folder / "bin" / "python"
-        self._folder, self._wanted = folder, wanted
+        self._folder, self.wanted = folder, wanted
         self._why: dict[str, str] = {} if wanted else dict.fromkeys(PEERS, "not measured")
 
     def install(self) -> None:
         """Have every peer there that can be had."""
-        if not self._wanted:
+        if not self.wanted:
             return
         if not self.python.exists():
             _say(f"making an environment for the peers in {self._folder} …")

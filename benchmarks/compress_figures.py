@@ -37,6 +37,8 @@ def _measured(module: str, figure: str, data_dir: Path | None, bed: Bed) -> list
     command = [sys.executable, "-m", f"benchmarks.{module}", figure, "--json"]
     command += ["--data-dir", str(data_dir)] if data_dir else []
     command += ["--quick"] if bed.quick else []
+    # compress_keras.py has none but those that come with TensorFlow
+    command += ["--no-peers"] if module == "compress" and not bed.peers.wanted else []
     # Not `bed.env`: a home without the user's cache would have PyTorch compile all anew.
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -27,6 +27,11 @@ def metrics(on, kept={}):
         ours = kept.setdefault(name, getattr(owner, name))
         setattr(owner, name, ours if on else ours.__wrapped__)
 """
+_SWITCH_LIGHTNING = _SWITCH.replace(
+    "    places = [",
+    """    from lightning.pytorch import Trainer
+    places = [(Trainer, "fit"), """,
+)
 _SWITCH_KERAS = """
 def metrics(on, kept={}):
     import tensorflow as tf
@@ -56,6 +61,34 @@ def made():
             loss.backward()
             optimizer.step()
         return (time.perf_counter() - began) / steps
+    return loop
+"""
+_LIGHTNING = """
+import json, logging, random, time, torch, warnings
+import lightning.pytorch as lightning
+from torch.utils.data import DataLoader, TensorDataset
+warnings.simplefilter("ignore")
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+torch.set_num_threads(1)
+x = torch.randn(6400, 32)
+class Net(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+    def training_step(self, batch, index):
+        loss = torch.nn.functional.mse_loss(self.layers(batch[0])[:, 0], batch[1])
+        self.log("train_loss", loss)
+        return loss
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters())
+def made():
+    model, loader = Net(), DataLoader(TensorDataset(x, x.sum(1)), batch_size=32, shuffle=True)
+    unwanted = "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"
+    def loop(epochs):
+        trainer = lightning.Trainer(max_epochs=epochs, accelerator="cpu", **dict.fromkeys(unwanted, False))
+        began = time.perf_counter()
+        trainer.fit(model, loader)
+        return (time.perf_counter() - began) / epochs / 200
     return loop
 """
 _KERAS = """
@@ -89,6 +122,7 @@ _LOOPS = {
     "a tiny torch step": (_TORCH.format(batch=32, width=32), _SWITCH, 600),
     "a mid-size torch step": (_TORCH.format(batch=256, width=512), _SWITCH, 60),
     "a step of Keras `fit`": (_KERAS, _SWITCH_KERAS, 3),
+    "a step of Lightning's Trainer": (_LIGHTNING, _SWITCH_LIGHTNING, 2),
 }
 _PAIRS = [True, False, False, True, True, False, False, True]
 

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help="only these; an unknown name shows all")
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, measures nothing")
-    parser.add_argument("--no-peers", action="store_true", help="measure without sshpyk and ipyparallel")
+    parser.add_argument("--no-peers", action="store_true", help="measure without what other packages do")
     parser.add_argument("--data-dir", type=Path, help="the folder of MNIST's four files; scikit-learn's digits without")
     parser.add_argument("--venv", type=Path, default=ROOT / "build" / "peers", help="environment of the peers")
     asked = parser.parse_args(argv)
