@@ -86,7 +86,7 @@ def main() -> None:
                 checkpoints = Checkpoints(folder, bool(training.get("resume")), names, _tell, bucket)
                 around.callback(checkpoints.settle)
                 if checkpoints.resume:
-                    self._metering.meter.callbacks.append(folder.of_keras)
+                    self._metering.meter.callbacks.append(checkpoints.of_fit)
                     self._metering.meter.resuming = True
             staging.lepton.begin(self._metering.meter, checkpoints)
             if training:

@@ -27,6 +27,10 @@ class Bucket:
     def __init__(self, url: str, store: BlobStore, credentials: Mapping[str, Any] | None) -> None:
         self._url, self._store, self._credentials = url.rstrip("/"), store, credentials
 
+    def of_fit(self, number: int) -> Bucket:
+        """That of a cell's `fit` of that number."""
+        return Bucket(f"{self._url}-fit{number}", self._store, self._credentials)
+
     def write(self, folder: str, number: int) -> None:
         """Write a checkpoint that is whole on this host. Raises StorageError and what else a cloud may refuse."""
         name = f"{number % CHECKPOINTS}.tar"

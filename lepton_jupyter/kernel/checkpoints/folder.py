@@ -35,21 +35,18 @@ _PART = 1 << 20
 class Folder:
     """The checkpoints of one cell; `job` is the run that writes now."""
 
-    def __init__(self, path: str, job: str) -> None:
+    def __init__(self, path: str, job: str, runs: int = RUNS, checkpoints: int = CHECKPOINTS) -> None:
         self.path, self.job = path, job
-        self._fits = 0
+        self._keeps = runs, checkpoints
 
     @property
     def first(self) -> str:
         """Where a checkpoint belongs that this run did not make itself."""
         return os.path.join(self.path, self.job, f"{0:08d}")
 
-    def of_keras(self) -> Any:
-        """Keras' own callback, which keeps each epoch of a `fit` and goes on there; one for each `fit` of a cell."""
-        import keras
-
-        self._fits += 1
-        return keras.callbacks.BackupAndRestore(os.path.join(f"{self.path}-keras", str(self._fits)))
+    def of_fit(self, number: int) -> Folder:
+        """That of a cell's `fit` of that number; only its newest checkpoint is kept."""
+        return Folder(f"{self.path}-fit{number}", self.job, runs=1, checkpoints=1)
 
     def write(self, number: int, snapshot: Snapshot) -> str:
         """Write a checkpoint, then let older ones go; its folder. Raises HostStorage when the disk refuses."""
@@ -112,8 +109,9 @@ class Folder:
         return sorted(found, key=lambda run: (os.path.basename(run) == self.job, os.stat(run).st_mtime), reverse=True)
 
     def _forget(self) -> None:
+        runs, checkpoints = self._keeps
         for place, run in enumerate(self._runs()):
-            if place >= RUNS:
+            if place >= runs:
                 shutil.rmtree(run, ignore_errors=True)
                 continue
             if place:  # what a run was writing when it was killed
@@ -121,7 +119,7 @@ class Folder:
                     left = os.path.join(run, name)
                     if name.endswith(_ASIDE) and time.time() - os.stat(left).st_mtime > _LEFT:
                         shutil.rmtree(left, ignore_errors=True)
-            for number in _numbers(run)[CHECKPOINTS:]:
+            for number in _numbers(run)[checkpoints:]:
                 shutil.rmtree(os.path.join(run, number), ignore_errors=True)
 
 

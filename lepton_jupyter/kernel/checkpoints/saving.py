@@ -1,16 +1,15 @@
 """What a cell calls: `epochs`, `batches`, `checkpoint`, `restore`. In the remote kernel.
 
-A checkpoint is taken at once, in memory, and written by a thread; the next one waits for it, and the cell's end.
+A checkpoint is taken at once, in memory, and written in the background.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from ...errors import ConfigError, LeptonError
+from ...errors import ConfigError
 from ...ml.arriving import entered
 from .batches import batches
 from .bucket import Bucket
@@ -18,6 +17,7 @@ from .folder import Folder
 from .position import Position, words
 from .snapshot import Copies, Snapshot
 from .states import chance, learns, put_back, put_chance_back, state
+from .store import Store
 
 #: In front of a name that the cell gave; what has none is ours.
 _OBJECT = "of "
@@ -34,14 +34,13 @@ class Checkpoints:
         tell: Callable[[str], None],
         bucket: Bucket | None = None,
     ) -> None:
-        self._folder, self.resume, self._namespace = folder, resume, namespace
-        self._tell, self._bucket = tell, bucket
+        self._store, self.resume, self._tell = Store(folder, bucket, namespace, tell), resume, tell
+        self._folder, self._bucket, self._namespace = folder, bucket, namespace
+        self._fits: list[Store] = []  # of Keras, in turn
         self._number = 0
         self._epoch: int | None = None  # the one that goes on
         self._behind = 0  # epochs that the restored checkpoint had behind it
         self._copies = Copies()
-        self._writer: threading.Thread | None = None
-        self._failure: LeptonError | None = None
         self._position: Position | None = None  # is followed from the first call that needs it
         self._following = ExitStack()
         self._unplaced: int | None = None  # steps made when a checkpoint in this epoch knew of no pass
@@ -92,33 +91,16 @@ class Checkpoints:
             self._unplaced = self._place.steps if place["place"] is None else None
         kept = {f"{_OBJECT}{name}": state(value) for name, value in objects.items()}
         run = {"chance": chance(), "epochs": behind, "number": self._number, "position": place}
-        snapshot = Snapshot({**kept, "run": run}, self._copies)
-        number = self._number
-
-        def write() -> None:
-            try:
-                path = self._folder.write(number, snapshot)
-            except LeptonError as error:
-                self._failure = error
-                return
-            try:
-                if self._bucket is not None:
-                    self._bucket.write(path, number)
-            except (LeptonError, OSError) as error:  # it is on this host's disk, so the training goes on
-                self._tell(f"the checkpoint {number} is not in the bucket: {error}")
-
-        self._writer = threading.Thread(target=write, name="lepton checkpoint")
-        self._writer.start()
+        self._store.write(self._number, Snapshot({**kept, "run": run}, self._copies))
 
     def restore(self, objects: dict[str, Any]) -> dict[str, Any] | None:
         """Put the objects back; the plain values of the newest checkpoint, or None if nothing is to be resumed."""
         position, self._began = self._place, True
-        path = self._newest() if self.resume else ""
-        if not path:
+        parts = self._store.newest() if self.resume else {}
+        if not parts:
             if self.resume:
                 self._tell("--resume: this cell has left no checkpoint, so it begins anew")
             return None
-        parts = self._folder.read(path, self._namespace)
         found = parts.pop("run")
         kept = {name[len(_OBJECT) :]: value for name, value in parts.items()}
         if unknown := sorted(set(objects) - set(kept)):
@@ -152,23 +134,18 @@ class Checkpoints:
         position.resume(found["position"], undo)
         return {name: value for name, (kind, value) in kept.items() if kind == "value"}
 
-    def wait(self) -> None:
-        """Until what was taken is on the disk. Raises HostStorage if it could not be written."""
-        if self._writer is not None:
-            self._writer.join()
-            self._writer = None
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+    def of_fit(self, callbacks: list[Any]) -> Any:
+        """What keeps the epochs of Keras' next `fit`, which has these callbacks, and lets it go on."""
+        from .of_keras import KeepEpochs
 
-    def _newest(self) -> str:
-        """The folder of the newest checkpoint, of this host or else of the bucket; empty without one."""
-        path = self._folder.newest()
-        if not path and self._bucket is not None:
-            path = self._folder.first
-            if not self._bucket.fetch(path):
-                return ""
-        return path
+        number = len(self._fits) + 1
+        bucket = None if self._bucket is None else self._bucket.of_fit(number)
+        self._fits.append(Store(self._folder.of_fit(number), bucket, self._namespace, self._tell))
+        return KeepEpochs(self._fits[-1], callbacks, self._tell)
+
+    def wait(self) -> None:
+        """See `Store.wait`."""
+        self._store.wait()
 
     def _tell_unplaced(self, why: str) -> None:
         if not self._told:
@@ -181,7 +158,5 @@ class Checkpoints:
     def settle(self) -> None:
         """The cell has ended: as `wait`, but what failed is told."""
         self._following.close()
-        try:
-            self.wait()
-        except LeptonError as error:
-            self._tell(f"{error.message}. {error.hint}")
+        for store in (self._store, *self._fits):
+            store.settle()

@@ -12,6 +12,8 @@ from typing import Any
 
 from ...errors import ConfigError
 
+_KERAS = {"keras", "tf_keras", "tensorflow"}
+
 
 def state(value: Any) -> list[Any]:
     """What to keep of `value`: the kind of it, and that."""
@@ -19,7 +21,7 @@ def state(value: Any) -> list[Any]:
     if kind == "state_dict":
         return [kind, value.state_dict()]
     if kind == "variables":
-        variables = _variables(value) or []
+        variables = _variables(value)
         return [kind, [each.numpy() if hasattr(each, "numpy") else each.value for each in variables]]
     if kind == "random":
         return [kind, value.getstate()]
@@ -31,10 +33,10 @@ def state(value: Any) -> list[Any]:
 
 
 def _kind(value: Any) -> str:
+    if _is_keras(value):  # before the next: over PyTorch, its models are modules too, which know no optimizer
+        return "variables"
     if callable(getattr(value, "state_dict", None)) and callable(getattr(value, "load_state_dict", None)):
         return "state_dict"
-    if _variables(value) is not None:
-        return "variables"
     if isinstance(value, random.Random):
         return "random"
     if "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].random.Generator):
@@ -65,12 +67,13 @@ def put_back(name: str, value: Any, kept: list[Any]) -> None:
                 hint="Build it as it was; or run the cell without --resume, which begins anew.",
             ) from error
     elif kind == "variables":
-        variables = _variables(value) or []
+        variables = _variables(value)
         shapes = [tuple(each.shape) for each in variables], [tuple(each.shape) for each in found]
         if shapes[0] != shapes[1]:
             raise ConfigError(
                 f"{name!r} has other variables than in the checkpoint: {shapes[0]} here, {shapes[1]} there",
-                hint="Build it as it was, an optimizer with optimizer.build(model.trainable_variables).",
+                hint="Build it as it was, an optimizer with optimizer.build(model.trainable_variables); "
+                "or run the cell without --resume, which begins anew.",
             )
         for variable, array in zip(variables, found):
             variable.assign(array)
@@ -85,13 +88,17 @@ def put_back(name: str, value: Any, kept: list[Any]) -> None:
 def learns(value: Any) -> bool:
     """Whether it has weights: a model. An optimizer has none of its own, though Keras keeps them together."""
     torch = sys.modules.get("torch")
-    return _variables(value) is not None or (torch is not None and isinstance(value, torch.nn.Module))
+    return _is_keras(value) or (torch is not None and isinstance(value, torch.nn.Module))
 
 
-def _variables(value: Any) -> list[Any] | None:
-    """A Keras model's, with its optimizer's; an optimizer's; None for what has none."""
-    if type(value).__module__.partition(".")[0] == "torch" or not hasattr(type(value), "variables"):
-        return None
+def _is_keras(value: Any) -> bool:
+    """Whether it is a model, layer or optimizer of Keras, or a module of TensorFlow's."""
+    own = any(cls.__module__.partition(".")[0] in _KERAS for cls in type(value).__mro__)
+    return own and hasattr(type(value), "variables")
+
+
+def _variables(value: Any) -> list[Any]:
+    """A Keras model's, with its optimizer's; an optimizer's."""
     found = list(value.variables)
     optimizer = getattr(value, "optimizer", None)
     if optimizer is not None:

@@ -74,7 +74,8 @@ class Meter:
     def begin(self) -> None:
         """A cell begins: what an earlier one did is not its own."""
         self.steps = 0
-        self.callbacks: list[Callable[[], Any]] = []  # make what Keras' `fit` is to call besides
+        #: Make what Keras' `fit` is to call behind the callbacks that it was given.
+        self.callbacks: list[Callable[[list[Any]], Any]] = []
         self.resuming = False  # the cell is to go on where it was
         self._epochs = 0
         self.due = True  # the next step shall look closer: at its gradients, and where in the cell it is

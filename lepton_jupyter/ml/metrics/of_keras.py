@@ -35,7 +35,8 @@ def install(meter: Meter) -> None:
             callbacks = None if isinstance(callbacks, keras.callbacks.CallbackList) else [callbacks]
             if callbacks is None:  # a list that is set up already is the user's own business
                 return fit(self, *args, **options)
-        given.arguments["callbacks"] = [*(callbacks or ()), *(make() for make in meter.callbacks), _callback(meter)]
+        own = list(callbacks or ())
+        given.arguments["callbacks"] = [*own, *(make(own) for make in meter.callbacks), _callback(meter)]
         return fit(*given.args, **given.kwargs)
 
     owner.fit = told_fit
