@@ -16,15 +16,11 @@ def entered(stack: ExitStack, framework: str, part: str, options: tuple[Any, ...
     After `stack` was closed nothing happens any more. An import within the cell does not fail because of us: what
     goes wrong is told, and the cell runs as if it had not asked.
     """
-    open_ = [True]
-    stack.callback(open_.clear)
 
     def enter() -> None:
-        if not open_:
-            return
         try:
             stack.enter_context(importlib.import_module(part).around(*options))
         except Exception as error:  # noqa: BLE001 - another version of the framework, see above
             tell(f"{framework} runs as it is, this version is not known: {type(error).__name__}: {error}")
 
-    when_imported(framework, enter)
+    stack.callback(when_imported(framework, enter))

@@ -100,6 +100,9 @@ def test_an_unchanged_torch_cell_is_tuned_and_probed(notebook: LiveNotebook, tmp
 def test_what_cannot_be_tuned_is_said(notebook: LiveNotebook) -> None:
     assert "there is no cell yet" in notebook.failure("%lepton_tune --find lr")
     assert "nothing to tune" in notebook.failure("%%lepton_tune\nprint(1)")
+    assert "--study NAME goes on with a study" in notebook.failure("%%lepton_tune --resume\nx = 1.0")
+    batch = notebook.failure("%%lepton_tune --find batch --gradients auto\nbatch_size = 8")
+    assert "Leave out --gradients" in batch
     assert "1 is not below 0" in notebook.failure("%%lepton_tune --space x=1..0\nx = 1")
     assert "neither val_loss nor loss" in notebook.failure("%%lepton_tune\nx = 1.0")
     said = re.sub(r"\x1b\[[\d;]*m", "", notebook.failure("%%lepton_tune --metric y\nx = 1.0\ny = 1 / 0"))

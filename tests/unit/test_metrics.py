@@ -94,6 +94,7 @@ def test_a_module_is_awaited_and_a_failure_of_ours_is_not_its_own(
     when_imported("lepton_awaited", lambda: came.append(sys.modules["lepton_awaited"].value))
     when_imported("lepton_feared", lambda: 1 // 0)
     finders = len(sys.meta_path)
+    when_imported("lepton_awaited", lambda: 1 // 0)()  # taken back
     assert not came
     assert importlib.import_module("lepton_awaited").value == 1
     assert came == [1]

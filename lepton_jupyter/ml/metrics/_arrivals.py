@@ -11,18 +11,28 @@ from types import ModuleType
 from typing import Any
 
 
-def when_imported(name: str, call: Callable[[], None]) -> None:
-    """Call `call` when the module `name` has been imported; now, if it is there. What it raises is dropped."""
+def when_imported(name: str, call: Callable[[], None]) -> Callable[[], None]:
+    """Call `call` when the module `name` has been imported; now, if it is there. What it raises is dropped.
+
+    Gives what takes that back.
+    """
     if name in sys.modules:
         _attempt(name, call)
-    else:
-        sys.meta_path.insert(0, _Arrival(name, call))
+        return lambda: None
+    arrival = _Arrival(name, call)
+    sys.meta_path.insert(0, arrival)
+    return arrival.give_up
 
 
 class _Arrival(MetaPathFinder):
     def __init__(self, name: str, call: Callable[[], None]) -> None:
         self._name, self._call = name, call
         self._searching = False
+
+    def give_up(self) -> None:
+        """Wait no longer."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != self._name or self._searching:
@@ -40,8 +50,8 @@ class _Arrival(MetaPathFinder):
         def then_call(module: ModuleType) -> None:
             execute(module)  # what it raises, the user sees; the next import comes by here again
             if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            _attempt(self._name, self._call)
+                self.give_up()
+                _attempt(self._name, self._call)
 
         loader.exec_module = then_call
         return spec
