@@ -76,13 +76,22 @@ class Convolutions(nn.Module):
 class Trainer:
     """`trainer(model)` trains for one epoch; over `epochs` of them the rate falls along a cosine to almost nothing.
 
-    With a teacher, half of the loss is distillation. `drop` is the share of pixels that are blacked out.
+    With a teacher, half of the loss is distillation. `drop` is the share of pixels that are blacked out, and each batch
+    is moved by up to `shift` pixels.
     """
 
     def __init__(
-        self, given: Data, epochs: int, rate: float, *, seed: int, teacher: nn.Module | None = None, drop: float = 0.0
+        self,
+        given: Data,
+        epochs: int,
+        rate: float,
+        *,
+        seed: int,
+        teacher: nn.Module | None = None,
+        drop: float = 0.0,
+        shift: int = 0,
     ) -> None:
-        self._given, self._epochs, self._rate, self._drop = given, epochs, rate, drop
+        self._given, self._epochs, self._rate, self._drop, self._shift = given, epochs, rate, drop, shift
         self._chance = torch.Generator().manual_seed(seed)
         self._steps, self._model = 0, None
         self._soft = None
@@ -110,6 +119,9 @@ class Trainer:
         pictures = self._given.pictures[batch]
         if self._drop:
             pictures = torch.where(torch.rand(pictures.shape, generator=self._chance) < self._drop, BLACK, pictures)
+        if self._shift:
+            by = torch.randint(-self._shift, self._shift + 1, (2,), generator=self._chance).tolist()
+            pictures = torch.roll(pictures, by, (2, 3))
         answers = model(pictures)
         loss = functional.cross_entropy(answers, self._given.digits[batch])
         if self._soft is None:
