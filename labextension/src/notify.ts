@@ -84,7 +84,7 @@ export class Notifier {
     const actions = [{ label: trans.__('Show'), callback: () => this.open(job) }];
     if (job.state === 'FAILED') {
       const words = trans.__('“%1” failed on %2', title(job, trans), job.target);
-      Notification.error(job.cause ? `${words}: ${job.cause}` : words, {
+      Notification.error(job.cause ? `${words}: ${job.cause.split('\n', 1)[0]}` : words, {
         actions,
         autoClose: false
       });

@@ -99,7 +99,7 @@ export const JobRow = React.memo(function JobRow(props: IRowProps): JSX.Element 
       {has.metric && <MetricLine job={job} trans={trans} />}
       {has.cause && (
         <div className="lp-Job-line lp-Job-cause" title={job.cause}>
-          {job.cause}
+          {job.cause.split('\n', 1)[0]}
         </div>
       )}
       {has.note && (
