@@ -71,7 +71,8 @@ class KeepEpochs(keras.callbacks.Callback):  # type: ignore[misc]
         self._history["epochs"].append(epoch)
         for name, value in (logs or {}).items():
             self._history["values"].setdefault(name, []).append(value)
-        self._keep(stopped=False)
+        if self._behind < self.params["epochs"] and not self.model.stop_training:  # else `on_train_end` keeps it
+            self._keep(stopped=False)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._tell_history()
