@@ -15,7 +15,7 @@ test:  ## every test, with real sshd, kernels and browser; PYTEST="-k widgets" n
 	@.ci/browser build
 	@.ci/browser test
 	@.ci/azurite
-	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST)
+	.venv/bin/pytest -n 3 --dist loadscope $(PYTEST)
 
 check:  ## style, types, layers, what hosts' Python can run, links in the docs
 	@.ci/setup dev

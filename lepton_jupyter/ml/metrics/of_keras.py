@@ -1,7 +1,9 @@
 """What Keras tells: `fit` by a callback that is added to it, and loops that were written by hand with a GradientTape.
 
-In the kernel's process. A step that TensorFlow compiled runs no Python, so of such a loop the call of the compiled
-function is seen, and its answer: the first number in it is taken for the loss, as it is in everybody's train_step.
+In the kernel's process. A callback that hears of every batch would have Keras read the batch's values off the device
+first; so what `fit` calls for a step is wrapped instead, and what it gives is kept for the thread that reads. A step
+that TensorFlow compiled runs no Python, so of a loop by hand the call of the compiled function is seen, and its answer:
+the first number in it is taken for the loss, as it is in everybody's train_step.
 """
 
 from __future__ import annotations
@@ -36,8 +38,12 @@ def install(meter: Meter) -> None:
             if callbacks is None:  # a list that is set up already is the user's own business
                 return fit(self, *args, **options)
         own = list(callbacks or ())
-        given.arguments["callbacks"] = [*own, *(make(own) for make in meter.callbacks), _callback(meter)]
-        return fit(*given.args, **given.kwargs)
+        told = _callback(meter)
+        given.arguments["callbacks"] = [*own, *(make(own) for make in meter.callbacks), told]
+        try:
+            return fit(*given.args, **given.kwargs)
+        finally:
+            told.leave()
 
     owner.fit = told_fit
     if keras.backend.backend() == "tensorflow":
@@ -46,9 +52,11 @@ def install(meter: Meter) -> None:
 
 def _callback(meter: Meter) -> Any:
     class Told(keras.callbacks.Callback):  # type: ignore[misc]
-        """Keeps what Keras knows at the end of a batch."""
+        """Keeps what Keras knows at the end of a step."""
 
         async_safe = True  # so that Keras need not wait for us
+        _step: Any = None  # what `fit` called for a step
+        _counted: Any = None  # and what it calls instead
 
         def on_train_begin(self, logs: Any = None) -> None:
             self._epoch, self._last = 0, 0
@@ -59,19 +67,45 @@ def _callback(meter: Meter) -> Any:
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self._epoch, self._last = epoch, 0
             self._loops(0)
+            if keras.backend.backend() != "jax" and self.model.train_function is not self._counted:
+                self._count(self.model, self.model.train_function)
 
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self._values.update(logs or {})
-            for _ in range(max(batch + 1 - self._last, 1)):  # several at once: steps_per_execution
-                if meter.step():
-                    self._loops(batch + 1)
-            self._last = batch + 1
+        if keras.backend.backend() == "jax":  # its step function has a state, too
+
+            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+                self._stepped(batch + 1, logs)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self._values.update(logs or {})
             self._epoch = epoch + 1
             self._loops(0)
             meter.epoch()
+
+        def leave(self) -> None:
+            """`fit` is over: its model is as it was."""
+            if self._step is not None and self.model.train_function is self._counted:
+                self.model.train_function = self._step
+
+        def _count(self, model: Any, step: Any) -> None:
+            steps: int = self.params.get("steps") or sys.maxsize
+            several = model.steps_per_execution
+            size = several if isinstance(several, int) else 1
+
+            def counted(*args: Any) -> Any:
+                found = step(*args)
+                self._stepped(min(self._last + size, max(steps, self._last + 1)), found)
+                return found
+
+            self._step, self._counted = step, counted
+            model.train_function = counted
+
+        def _stepped(self, batch: int, logs: Any) -> None:
+            """So many batches of the epoch are done."""
+            self._values.update(logs or {})
+            for _ in range(max(batch - self._last, 1)):  # several at once: steps_per_execution
+                if meter.step():
+                    self._loops(batch)
+            self._last = batch
 
         def _loops(self, batch: int) -> None:
             epochs, steps = self.params.get("epochs"), self.params.get("steps")
@@ -121,7 +155,7 @@ def _tapes(meter: Meter) -> None:
             found = call(self, *args, **options)
         finally:
             tell.tracing.pop()
-        if self in tell.training:
+        if self in tell.training and "keras" not in meter.sources:  # else `fit` tells it
             tell.called(tf.nest.flatten(found))
         return found
 
