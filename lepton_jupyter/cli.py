@@ -139,9 +139,9 @@ def _plain(job: Job) -> dict[str, object]:
 def _attach(asked: argparse.Namespace) -> int:
     from .outputs import TerminalView
 
-    dispatcher = _dispatcher()
+    dispatcher, view = _dispatcher(), TerminalView(asked.job)
     try:
-        run = dispatcher.attach(asked.job, lambda run: TerminalView(run.job_id), on=asked.on)
+        run = dispatcher.attach(asked.job, lambda _: view, on=asked.on)
         while not run.wait(1.0):
             if (question := run.question) is not None:  # another client may answer it meanwhile
                 run.answer(_prompt(question[1], question[2]))
@@ -149,10 +149,12 @@ def _attach(asked: argparse.Namespace) -> int:
             raise run.error
         return int(run.error is not None)
     except KeyboardInterrupt:
+        view.close()
         print(f"\nThe job goes on. Again: lepton attach {asked.job}   Stop it: lepton cancel {asked.job}")
         return 130
     finally:
         dispatcher.close()
+        view.close()
 
 
 def _logs(asked: argparse.Namespace) -> int:

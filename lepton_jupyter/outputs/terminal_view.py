@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from typing import Any, TextIO
 
 from ..wire import Event, from_json
@@ -16,10 +17,14 @@ class TerminalView:
     def __init__(self, job_id: str) -> None:
         self._job_id = job_id
         self._notice = ""
+        self._writing, self._closed = threading.RLock(), False
 
     def show(self, event: Event) -> None:
-        if event.event != "iopub":
-            return
+        with self._writing:
+            if event.event == "iopub" and not self._closed:
+                self._show(event)
+
+    def _show(self, event: Event) -> None:
         self.notice("")
         msg_type, content = event.fields["msg_type"], from_json(event.buffers[1])
         if msg_type == "stream":
@@ -32,9 +37,19 @@ class TerminalView:
             _write(sys.stdout, "\033[2K\r")
 
     def notice(self, text: str) -> None:
-        if text != self._notice and sys.stderr.isatty():
-            _write(sys.stderr, "\r\033[2K" + text)
-        self._notice = text
+        with self._writing:
+            if text != self._notice and sys.stderr.isatty() and not self._closed:
+                _write(sys.stderr, "\r\033[2K" + text)
+            self._notice = text
+
+    def close(self) -> None:
+        """Write nothing more. Python aborts when it ends while a thread that nobody waits for is writing.
+
+        A terminal that takes nothing is waited for a second.
+        """
+        self._closed = True
+        if self._writing.acquire(timeout=1):
+            self._writing.release()
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
+import sys
+import threading
+import time
 from typing import Any
 
 import nbformat
@@ -216,6 +220,24 @@ def test_a_terminal_gets_streams_results_and_tracebacks(capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert out == "out\n42\n"
     assert err == "err\nTraceback\nE: v\n"
+
+
+def test_a_terminal_that_is_left_is_written_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            begun.set()
+            time.sleep(0.2)
+            return super().write(text)
+
+    begun, terminal, view = threading.Event(), Slow(), TerminalView("job1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    writer = threading.Thread(target=lambda: [view.show(stream(f"{number}\n")) for number in range(3)])
+    writer.start()
+    begun.wait()
+    view.close()
+    written = terminal.getvalue()  # Python may end now: nobody is writing
+    writer.join()
+    assert terminal.getvalue() == written == "0\n"
 
 
 def test_what_has_no_text_is_named_by_type_and_size() -> None:
