@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+
+from ._environment import install
 
 #: What pip installs there; ipykernel is what the hosts of our own cells have, too.
 PEERS = ("ipykernel", "ipyparallel", "sshpyk")
@@ -15,26 +16,16 @@ class Peers:
 
     def __init__(self, folder: Path, *, wanted: bool = True) -> None:
         self.python = folder / "bin" / "python"
-        self._folder, self.wanted = folder, wanted
+        self.wanted = wanted
         self._why: dict[str, str] = {} if wanted else dict.fromkeys(PEERS, "not measured")
 
     def install(self) -> None:
         """Have every peer there that can be had."""
         if not self.wanted:
             return
-        if not self.python.exists():
-            _say(f"making an environment for the peers in {self._folder} …")
-            made = subprocess.run([sys.executable, "-m", "venv", str(self._folder)], capture_output=True, text=True)
-            if made.returncode:
-                self._why = dict.fromkeys(PEERS, f"no environment for peers: {_last(made.stdout + made.stderr)}")
-                return
         for name in PEERS:
-            if subprocess.run([self.python, "-c", f"import {name}"], capture_output=True).returncode:
-                _say(f"installing {name} for comparison …")
-                pip = [str(self.python), "-m", "pip", "install", "-q", "--disable-pip-version-check", name]
-                done = subprocess.run(pip, capture_output=True, text=True)
-                if done.returncode:
-                    self._why[name] = f"{name} could not be installed: {_last(done.stderr)}"
+            if why := install([name], [name], python=self.python):
+                self._why[name] = why
 
     def missing(self, name: str) -> str:
         """Why there is no `name`, in words; "" when it is there."""
@@ -44,11 +35,3 @@ class Peers:
         """The name with its version, once it is installed."""
         code = f"import importlib.metadata as m; print(m.version({name!r}))"
         return f"{name} {subprocess.run([self.python, '-c', code], capture_output=True, text=True).stdout.strip()}"
-
-
-def _last(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no word why")[:200]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 import keras
@@ -135,9 +136,9 @@ def _go_over(epochs: int) -> bool:
 
     Its iterator has no name outside of it, and its data sets draw from a state that can't be kept.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and not (frame.f_code.co_name == "fit" and "epoch_iterator" in frame.f_locals):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is None:
         return False
     iterator, until = frame.f_locals["epoch_iterator"], time.monotonic() + SEARCH
